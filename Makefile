@@ -1,0 +1,73 @@
+# Everything from a bare machine with Python 3.11+ and make.  `make` lists the targets.
+#
+# PYTHON=/path/to/python   the interpreter to build on (otherwise the newest that runs)
+# QSAGA_CACHE=/path        where uv and the Temporal servers are kept (~/.cache/qsaga)
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+export PYTHON
+
+BIN := .venv/bin
+# Two processes: the tests start real servers, and more of those than cores only makes them late.
+# A file stays on one of them, so that servers of a module or file start once.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
+# make test ARGS="-k fallback"
+ARGS ?=
+
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead test-system clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-18s %s\n' "$$name" "$$text"; done
+
+setup: ## environment, Temporal CLI and time-skipping server; done by demo and test as well
+	@sh tools/python.sh -m tools.bootstrap
+
+demo: ## the main scenes on real servers (KEEP=1 leaves it up to look at)
+	@sh tools/python.sh -m tools.bootstrap --for demo
+	@$(BIN)/python -m tools.demo $(if $(filter 1,$(KEEP)),--keep)
+
+test: ## lint, types, import rules and every test
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(MAKE) --no-print-directory lint
+	@echo '== pytest'
+	@$(PYTEST) tests emulator/tests $(ARGS)
+
+lint: ## ruff, mypy --strict, import-linter
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@echo '== ruff'
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo '== mypy'
+	@$(BIN)/mypy
+	@echo '== import-linter'
+	@$(BIN)/lint-imports --no-logo
+
+format: ## let ruff write what it can
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+doctor: ## what was found, and where
+	@sh tools/python.sh -m tools.doctor
+
+schemas: ## write schemas/ from the contracts
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m tools.schemas
+
+record-histories: ## record the histories that tests/replay replays
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(BIN)/python -m tools.record_histories
+
+bench-overhead: ## the time that qsaga adds to a job
+	@sh tools/python.sh -m tools.bootstrap --for demo
+	@$(BIN)/python -m tools.bench_overhead
+
+test-system: ## the tests that need more than Python packages (Go)
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/pytest -m system tests $(ARGS)
+
+clean: ## remove build/, .venv and the tools' caches (not the download cache)
+	@rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

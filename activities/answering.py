@@ -1,0 +1,166 @@
+"""From the workload to a verified answer: encode, solve, simulate, verify, close."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from qsaga.problems.verify import verify
+from temporalio import activity
+
+from activities.admission import shots_of
+from qsaga.core.jobs import Estimate, Optimise
+from qsaga.core.ports import (
+    AnsatzBuilder,
+    ArtefactStore,
+    CircuitReader,
+    ClassicalSolver,
+    JobRecords,
+    RunSpec,
+    Simulator,
+)
+from qsaga.core.results import Cost
+from qsaga.core.states import Rung
+from qsaga.core.steps import (
+    CloseInput,
+    CloseStep,
+    Encoded,
+    EncodeInput,
+    EncodeStep,
+    Raw,
+    SimulateInput,
+    SimulateStep,
+    SolveInput,
+    SolveStep,
+    Verified,
+    VerifyInput,
+    VerifyStep,
+)
+from qsaga.problems.registry import parse
+
+BQM = "application/vnd.dimod.bqm"
+QPY = "application/vnd.qiskit.qpy"
+CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
+SAMPLE_SET = "application/vnd.dimod.sampleset+json"
+
+
+class Encode(EncodeStep):
+    """Problem to binary quadratic model to circuit."""
+
+    def __init__(
+        self, artefacts: ArtefactStore, builder: AnsatzBuilder, reader: CircuitReader
+    ) -> None:
+        self._artefacts, self._builder, self._reader = artefacts, builder, reader
+
+    @activity.defn(name="encode")
+    async def encode(self, given: EncodeInput) -> Encoded:
+        """Store the model and the circuit."""
+        return await asyncio.to_thread(self._encode, given)
+
+    def _encode(self, given: EncodeInput) -> Encoded:
+        workload = given.workload
+        if not isinstance(workload, Optimise):
+            verb = workload.kind
+            qpy, qubits = self._reader.read(workload.circuit.format, workload.circuit.source, verb)
+            estimate = workload if isinstance(workload, Estimate) else None
+            return Encoded(
+                model=None,
+                circuit=self._artefacts.put(qpy, QPY),
+                spec=RunSpec(
+                    verb=verb,
+                    shots=shots_of(workload),
+                    observables=estimate.observables if estimate else (),
+                    precision=estimate.precision if estimate else None,
+                    max_seconds=given.max_seconds,
+                ),
+                qubits=qubits,
+            )
+        problem, model = parse(workload.problem)
+        bqm = problem.formulate(model)
+        with bqm.to_file() as file:
+            data: bytes = file.read()
+        circuit = self._builder.build(data, workload.algorithm) if given.circuit_wanted else None
+        return Encoded(
+            model=self._artefacts.put(data, BQM),
+            circuit=self._artefacts.put(circuit, QPY) if circuit else None,
+            spec=RunSpec(verb="sample", shots=workload.shots, max_seconds=given.max_seconds),
+            qubits=bqm.num_variables,
+        )
+
+
+class Solve(SolveStep):
+    """The annealing rung."""
+
+    def __init__(self, artefacts: ArtefactStore, solver: ClassicalSolver) -> None:
+        self._artefacts, self._solver = artefacts, solver
+
+    @activity.defn(name="solve")
+    async def solve(self, given: SolveInput) -> Raw:
+        """Use the time given; the solver returns by itself."""
+        return await asyncio.to_thread(self._solve, given)
+
+    def _solve(self, given: SolveInput) -> Raw:
+        began = time.perf_counter()
+        found = self._solver.solve(self._artefacts.get(given.model), given.seconds, given.seed)
+        return Raw(
+            rung=Rung.ANNEALING,
+            provider=self._solver.name,
+            result=self._artefacts.put(found, SAMPLE_SET),
+            cost=Cost(classical_seconds=round(time.perf_counter() - began, 3)),
+        )
+
+
+class Simulate(SimulateStep):
+    """The simulator rung."""
+
+    def __init__(self, artefacts: ArtefactStore, simulator: Simulator) -> None:
+        self._artefacts, self._simulator = artefacts, simulator
+
+    @activity.defn(name="simulate")
+    async def simulate(self, given: SimulateInput) -> Raw:
+        """Run the circuit here."""
+        began = time.perf_counter()
+        qpy = await asyncio.to_thread(self._artefacts.get, given.circuit)
+        result = await self._simulator.run(qpy, given.spec, given.seed)
+        kept = await asyncio.to_thread(
+            self._artefacts.put, result.model_dump_json().encode(), CIRCUIT_RESULT
+        )
+        return Raw(
+            rung=Rung.SIMULATOR,
+            provider=self._simulator.name,
+            result=kept,
+            cost=Cost(classical_seconds=round(time.perf_counter() - began, 3)),
+        )
+
+
+class Verify(VerifyStep):
+    """Decode, polish, check against the input."""
+
+    def __init__(self, artefacts: ArtefactStore, software: Mapping[str, str]) -> None:
+        self._artefacts, self._software = artefacts, dict(software)
+
+    @activity.defn(name="verify")
+    async def verify(self, given: VerifyInput) -> Verified:
+        """The answer in the words of the workload."""
+        return await asyncio.to_thread(self._verify, given)
+
+    def _verify(self, given: VerifyInput) -> Verified:
+        model = self._artefacts.get(given.model) if given.model else None
+        raw = given.raw.result
+        answer, polished = verify(
+            given.workload, model, self._artefacts.get(raw), raw.media, given.seed
+        )
+        return Verified(answer=answer, software=self._software, polished=polished)
+
+
+class Close(CloseStep):
+    """The closing record."""
+
+    def __init__(self, records: JobRecords) -> None:
+        self._records = records
+
+    @activity.defn(name="close")
+    async def close(self, given: CloseInput) -> None:
+        """Write it once."""
+        await asyncio.to_thread(self._records.close, given.result.job_id, given.result)

@@ -1,0 +1,273 @@
+"""The steps of a HardwareRun: compile, submit or adopt, follow, collect, cancel, settle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+
+from qsaga.problems.verify import verify
+from temporalio import activity
+
+from activities.answering import CIRCUIT_RESULT, QPY
+from activities.running import as_failure, not_yet, seconds_remaining, seconds_since
+from qsaga.core.contract import ArtefactRef
+from qsaga.core.errors import ResultUnusable, RunFailed, TransientProviderError, Undecided
+from qsaga.core.policy import Policy
+from qsaga.core.ports import (
+    ArtefactStore,
+    Charge,
+    JobRecords,
+    LateResult,
+    QuantumProvider,
+    RemoteJob,
+    RemoteState,
+)
+from qsaga.core.results import Cost, OptimiseAnswer
+from qsaga.core.steps import (
+    CancelInput,
+    Cancelled,
+    CancelStep,
+    CollectStep,
+    CompiledCircuit,
+    CompileInput,
+    CompileStep,
+    Followed,
+    FollowInput,
+    FollowStep,
+    Settled,
+    SettleInput,
+    SettleStep,
+    SubmitInput,
+    SubmitStep,
+    Submitted,
+)
+from qsaga.core.timing import poll_delay
+
+PAUSES = (0.5, 2.0, 5.0)
+"""Seconds between tries of a submission that the provider surely did not accept."""
+
+
+class Compile(CompileStep):
+    """Transpile for the backend."""
+
+    def __init__(self, artefacts: ArtefactStore, provider: QuantumProvider) -> None:
+        self._artefacts, self._provider = artefacts, provider
+
+    @activity.defn(name="compile")
+    async def compile(self, given: CompileInput) -> CompiledCircuit:
+        """Store the ISA circuit."""
+        qpy = await asyncio.to_thread(self._artefacts.get, given.circuit)
+        compiled = await self._provider.compile(qpy, given.backend, given.seed, given.spec)
+        isa = await asyncio.to_thread(self._artefacts.put, compiled.qpy, QPY)
+        return CompiledCircuit(isa=isa, facts=compiled.facts)
+
+
+class Submit(SubmitStep):
+    """Submit or adopt.
+
+    Every attempt looks the tag up first. Odd attempts may send; even ones only look, and the
+    next comes a grace period later. So between two sendings there is always a look-up at a time
+    when an accepted job is surely listed, whatever an earlier attempt or its death left behind.
+    """
+
+    def __init__(
+        self, artefacts: ArtefactStore, provider: QuantumProvider, records: JobRecords
+    ) -> None:
+        self._artefacts, self._provider, self._records = artefacts, provider, records
+
+    @activity.defn(name="submit")
+    async def submit(self, given: SubmitInput) -> Submitted:
+        """The one job of the tag."""
+        await asyncio.to_thread(self._records.open_run, given.job_id, given.tag)
+        found = await self._provider.find(given.tag)
+        if found:
+            return await self._adopt(found)
+        if activity.info().attempt % 2 == 0:
+            raise not_yet("nothing is listed under the tag; looking again", given.grace)
+        try:
+            job = await self._send(given)
+        except Undecided as error:
+            raise as_failure(error, wait=given.grace) from error
+        return Submitted(job=job, provider=self._provider.name)
+
+    async def _send(self, given: SubmitInput) -> RemoteJob:
+        isa = await asyncio.to_thread(self._artefacts.get, given.isa)
+        for pause in (*PAUSES, None):
+            try:
+                return await self._provider.submit(
+                    isa, given.layout, given.backend, given.spec, (given.deployment_tag, given.tag)
+                )
+            except TransientProviderError as error:
+                if pause is None:
+                    raise
+                await asyncio.sleep(error.retry_after or pause)
+        raise AssertionError("unreachable")
+
+    async def _adopt(self, found: Sequence[RemoteJob]) -> Submitted:
+        # One that can still answer beats one that ended badly; among equals the oldest.
+        bad = (RemoteState.FAILED, RemoteState.CANCELLED)
+        kept, *others = sorted(found, key=lambda job: job.state in bad)
+        extras = [
+            job if job.state.ended else await self._provider.cancel(job.provider_job_id)
+            for job in others
+        ]
+        return Submitted(job=kept, provider=self._provider.name, adopted=True, extras=tuple(extras))
+
+
+class Collector:
+    """Fetches results into the artefact store."""
+
+    def __init__(self, artefacts: ArtefactStore, provider: QuantumProvider) -> None:
+        self._artefacts, self._provider = artefacts, provider
+
+    async def fetch(self, provider_job_id: str) -> ArtefactRef:
+        """The result's reference. Raises ResultUnusable, TransientProviderError."""
+        result = await self._provider.result(provider_job_id)
+        data = result.model_dump_json().encode()
+        return await asyncio.to_thread(self._artefacts.put, data, CIRCUIT_RESULT)
+
+
+class Follow(FollowStep):
+    """Wait by being retried."""
+
+    def __init__(self, provider: QuantumProvider, collector: Collector) -> None:
+        self._provider, self._collector = provider, collector
+
+    @activity.defn(name="follow")
+    async def follow(self, given: FollowInput) -> Followed:
+        """One look."""
+        try:
+            job = await self._provider.status(given.provider_job_id)
+        except TransientProviderError as error:
+            raise self._later(given, f"cannot tell: {error}") from error
+        if job.state is RemoteState.COMPLETED:
+            return Followed(job=job, result=await self._result(job))
+        if job.state.ended or (given.until_running and job.state is RemoteState.RUNNING):
+            return Followed(job=job)
+        raise self._later(given, f"the remote job is {job.state.value}")
+
+    async def _result(self, job: RemoteJob) -> ArtefactRef | None:
+        # What goes wrong here is for the retrieval layer to meet, under its own budget.
+        try:
+            return await self._collector.fetch(job.provider_job_id)
+        except (TransientProviderError, ResultUnusable, RunFailed):
+            return None
+
+    def _later(self, given: FollowInput, what: str) -> Exception:
+        return not_yet(what, poll_delay(seconds_since(given.since), seconds_remaining()))
+
+
+class Collect(CollectStep):
+    """The retrieval layer."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    @activity.defn(name="collect")
+    async def collect(self, provider_job_id: str) -> ArtefactRef:
+        """Fetch."""
+        return await self._collector.fetch(provider_job_id)
+
+
+class Cancel(CancelStep):
+    """End every job of a submission."""
+
+    def __init__(self, provider: QuantumProvider) -> None:
+        self._provider = provider
+
+    @activity.defn(name="cancel_remote")
+    async def cancel_remote(self, given: CancelInput) -> Cancelled:
+        """Ask, look, and come back until all have ended."""
+        waited = seconds_since(given.since)
+        jobs = {job.provider_job_id: job for job in await self._provider.find(given.tag)}
+        known = given.provider_job_id
+        if known is not None and known not in jobs:
+            jobs[known] = await self._provider.status(known)
+        if not jobs and waited < 2 * given.grace:
+            raise not_yet("nothing is listed under the tag; looking again", given.grace / 2)
+        for job in list(jobs.values()):
+            if not job.state.ended:
+                jobs[job.provider_job_id] = await self._provider.cancel(job.provider_job_id)
+        if not all(job.state.ended for job in jobs.values()):
+            raise not_yet("the remote job has not ended yet", poll_delay(waited, None))
+        return Cancelled(jobs=tuple(jobs.values()))
+
+
+class Settle(SettleStep):
+    """Book what every job of a run was charged."""
+
+    def __init__(
+        self,
+        artefacts: ArtefactStore,
+        provider: QuantumProvider,
+        records: JobRecords,
+        policy: Policy,
+    ) -> None:
+        self._artefacts, self._provider = artefacts, provider
+        self._records, self._policy = records, policy
+
+    @activity.defn(name="settle")
+    async def settle(self, given: SettleInput) -> Settled:
+        """Sweep the tag once more, then write the account."""
+        known = {job.provider_job_id: job for job in given.jobs}
+        own = set(known)
+        swept = await self._provider.find(given.run_id)
+        known |= {job.provider_job_id: job for job in (*given.extras, *swept)}
+        charges = tuple(
+            [await self._charge(job, extra=key not in own) for key, job in known.items()]
+        )
+        late = await asyncio.to_thread(self._late, given, given.late) if given.late else None
+        await asyncio.to_thread(self._records.settle_run, given.job_id, given.run_id, charges, late)
+        return Settled(charges=charges, cost=_total(charges), late=late)
+
+    async def _charge(self, job: RemoteJob, *, extra: bool) -> Charge:
+        if not job.state.ended:
+            job = await self._provider.cancel(job.provider_job_id)
+        if job.quantum_seconds is None:
+            job = await self._provider.status(job.provider_job_id)
+        if not job.state.ended or job.quantum_seconds is None:
+            raise TransientProviderError(
+                f"the charge of remote job {job.provider_job_id} is not known yet"
+            )
+        price = self._policy.hardware.price(job.backend)
+        return Charge(
+            provider=self._provider.name,
+            provider_job_id=job.provider_job_id,
+            backend=job.backend,
+            state=job.state,
+            role="extra" if extra else "run",
+            cost=Cost(
+                quantum_seconds=job.quantum_seconds,
+                money=price.per_quantum_second * Decimal(str(job.quantum_seconds)),
+                currency=price.currency,
+            ),
+        )
+
+    def _late(self, given: SettleInput, result: ArtefactRef) -> LateResult:
+        objective = None
+        if given.workload is not None:
+            model = self._artefacts.get(given.model) if given.model else None
+            try:
+                answer, _ = verify(
+                    given.workload,
+                    model,
+                    self._artefacts.get(result),
+                    result.media,
+                    given.seed,
+                )
+            except ResultUnusable as error:
+                return LateResult(
+                    run_id=given.run_id, result=result, comparison=f"not usable: {error}"
+                )
+            if isinstance(answer, OptimiseAnswer):
+                objective = answer.quality.objective
+        return LateResult(run_id=given.run_id, result=result, objective=objective)
+
+
+def _total(charges: Sequence[Charge]) -> Cost:
+    return Cost(
+        quantum_seconds=sum(charge.cost.quantum_seconds for charge in charges),
+        money=sum((charge.cost.money for charge in charges), Decimal(0)),
+        currency=charges[0].cost.currency if charges else "USD",
+    )

@@ -1,0 +1,6 @@
+"""IBM Quantum behind the port ``QuantumProvider``, through the released qiskit-ibm-runtime."""
+
+from adapters.ibm._errors import ROWS, Kind, Row
+from adapters.ibm._provider import IBMProvider
+
+__all__ = ["ROWS", "IBMProvider", "Kind", "Row"]

@@ -1,0 +1,169 @@
+"""A backend as the simulator sees it: target, noise on the active qubits, limits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qiskit import QuantumCircuit, QuantumRegister
+from qiskit.transpiler import Target
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
+from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
+from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data
+from qiskit_ibm_runtime.utils.utils import is_isa_circuit
+
+_NOT_ISA = 1517
+_NOT_EMULATED = 1000
+
+
+class Rejected(Exception):
+    """A job that cannot be run; the text is the reason its owner sees.
+
+    Args:
+        reason: For a person.
+        code: The service's reason code where a public one exists.
+    """
+
+    def __init__(self, reason: str, code: int = _NOT_EMULATED) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is simulated, and up to how many active qubits."""
+
+    noise: str
+    max_active_qubits: int
+    max_active_qubits_full: int
+
+
+class Device:
+    """One calibration snapshot.
+
+    Args:
+        configuration, properties: Paths of the snapshot's JSON files.
+    """
+
+    def __init__(self, configuration: str, properties: str) -> None:
+        raw = json.loads(Path(configuration).read_text())
+        self._target: Target = convert_to_target(
+            configuration=configuration_from_server_data(raw, use_fractional_gates=None),
+            properties=None,
+        )
+        self._max_shots = int(raw.get("max_shots") or 100_000)
+        props = json.loads(Path(properties).read_text())
+        self._qubits = [
+            {fact["name"]: fact["value"] for fact in facts} for facts in props["qubits"]
+        ]
+        self._gates: dict[tuple[str, tuple[int, ...]], float] = {
+            (gate["gate"], tuple(gate["qubits"])): item["value"]
+            for gate in props["gates"]
+            for item in gate["parameters"]
+            if item["name"] == "gate_error"
+        }
+
+    def check(self, circuit: QuantumCircuit) -> None:
+        """Raise :class:`Rejected` unless the circuit uses only what the backend has."""
+        if message := is_isa_circuit(circuit, self._target):
+            raise Rejected(
+                f"{message} Transpile your circuits for the target before submitting a primitive"
+                " query.",
+                _NOT_ISA,
+            )
+
+    def simulator(self, active: list[int], limits: Limits, shots: int) -> Any:
+        """Return an Aer backend on which qubit ``i`` stands for ``active[i]``.
+
+        Raises:
+            Rejected: More active qubits or shots than are simulated.
+        """
+        if shots > self._max_shots:
+            raise Rejected(f"{shots} shots exceed the backend's limit of {self._max_shots}.")
+        full = limits.noise == "full"
+        most = limits.max_active_qubits_full if full else limits.max_active_qubits
+        if len(active) > most:
+            raise Rejected(
+                f"The circuit uses {len(active)} active qubits; with noise {limits.noise!r} this"
+                f" emulator simulates at most {most}."
+            )
+        method = "statevector"
+        # A density matrix costs 4^n once, trajectories 2^n per shot.
+        if full and 2 ** len(active) < shots:
+            method = "density_matrix"
+        return AerSimulator(
+            method=method,
+            noise_model=self._noise(active, limits.noise),
+            max_parallel_threads=1,
+            n_qubits=len(active),
+        )
+
+    def _noise(self, active: list[int], mode: str) -> NoiseModel | None:
+        if mode == "none":
+            return None
+        model = NoiseModel()
+        place = {qubit: index for index, qubit in enumerate(active)}
+        for qubit, index in place.items():
+            facts = self._qubits[qubit]
+            average = facts.get("readout_error", 0.0)
+            one = _probability(facts.get("prob_meas1_prep0", average))
+            zero = _probability(facts.get("prob_meas0_prep1", average))
+            model.add_readout_error(ReadoutError([[1 - one, one], [zero, 1 - zero]]), [index])
+        if mode == "full":
+            for (name, qubits), error in self._gates.items():
+                if all(qubit in place for qubit in qubits) and name not in ("rz", "reset"):
+                    channel = _depolarizing(error, len(qubits))
+                    if channel is not None:
+                        where = [place[qubit] for qubit in qubits]
+                        model.add_quantum_error(channel, name, where)
+        return model
+
+
+def active_qubits(circuit: QuantumCircuit) -> list[int]:
+    """Return the qubits that something other than a barrier acts on, in order; never empty."""
+    used = {
+        circuit.find_bit(qubit).index
+        for instruction in circuit.data
+        if instruction.operation.name != "barrier"
+        for qubit in instruction.qubits
+    }
+    return sorted(used) or [0]
+
+
+def relabelled(circuit: QuantumCircuit, qubits: list[int]) -> QuantumCircuit:
+    """Return the part of a circuit that acts on these qubits, relabelled from 0.
+
+    Classical registers stay as they are; the global phase, which no measurement sees, is dropped.
+    """
+    register = QuantumRegister(len(qubits), "q")
+    loose = [bit for bit in circuit.clbits if not circuit.find_bit(bit).registers]
+    small = QuantumCircuit(
+        register, *circuit.cregs, loose, name=circuit.name, metadata=circuit.metadata
+    )
+    for variable in circuit.iter_declared_vars():
+        small.add_uninitialized_var(variable)
+    place = {circuit.qubits[qubit]: register[index] for index, qubit in enumerate(qubits)}
+    for instruction in circuit.data:
+        inside = [place[qubit] for qubit in instruction.qubits if qubit in place]
+        if instruction.operation.name == "barrier":
+            if inside:
+                small.barrier(inside, label=instruction.operation.label)
+        elif len(inside) == len(instruction.qubits):
+            small.append(instruction.operation, inside, instruction.clbits, copy=False)
+    return small
+
+
+def _probability(value: float) -> float:
+    return min(max(float(value), 0.0), 0.5)
+
+
+def _depolarizing(error: float, qubits: int) -> Any:
+    # The calibration gives the average gate infidelity r; the channel wants r * d / (d - 1).
+    dimension = 2**qubits
+    strength = float(error) * dimension / (dimension - 1)
+    if strength <= 0:
+        return None
+    return depolarizing_error(min(strength, 1.0), qubits)

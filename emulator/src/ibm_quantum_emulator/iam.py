@@ -1,0 +1,124 @@
+"""Identity, Global Search and Global Catalog: what the client asks before it asks for backends."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import jwt
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .config import InstanceSpec
+from .errors import ApiError, NotFound
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+_TOKEN_SECONDS = 3600
+_PRICING = {"open": "free", "premium": "subscription", "flex": "subscription"}
+
+
+class Identity:
+    """Issues and checks bearer tokens; they stay valid over a restart on the same data.
+
+    Token times are real, not virtual: the client compares them with its own clock.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        secret = engine.store.setting("secret")
+        if secret is None:
+            secret = secrets.token_hex(32)
+            engine.store.set_setting("secret", secret)
+        self._secret: str = secret
+
+    def issue(self, api_key: str) -> dict[str, Any]:
+        """Exchange an API key for a token.
+
+        Raises:
+            ApiError: Empty or revoked key.
+        """
+        if not api_key or api_key in self._engine.faults.revoked_keys:
+            raise ApiError(400, "Provided API key could not be found.")
+        now = int(time.time())
+        claims = {"iss": "emulator", "sub": api_key, "iat": now, "exp": now + _TOKEN_SECONDS}
+        return {
+            "access_token": jwt.encode(claims, self._secret, algorithm="HS256"),
+            "refresh_token": "not_supported",
+            "token_type": "Bearer",
+            "expires_in": _TOKEN_SECONDS,
+            "expiration": claims["exp"],
+            "scope": "ibm openid",
+        }
+
+    def check(self, request: Request) -> str:
+        """Return the API key behind the request's token.
+
+        Raises:
+            ApiError: 401 for anything but a valid token of an unrevoked key.
+        """
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        try:
+            if kind.lower() != "bearer":
+                raise ApiError(401, "A bearer token is expected.", 1200)
+            claims = jwt.decode(token, self._secret, algorithms=["HS256"])
+        except jwt.PyJWTError as error:
+            raise ApiError(401, f"The token is not valid: {error}", 1200) from error
+        if claims["sub"] in self._engine.faults.revoked_keys:
+            raise ApiError(401, "The API key has been revoked.", 1200)
+        return str(claims["sub"])
+
+
+def routes(identity: Identity, instances: tuple[InstanceSpec, ...]) -> list[Route]:
+    """Return the routes of the three account services."""
+
+    async def token(request: Request) -> Response:
+        form = parse_qs((await request.body()).decode())
+        try:
+            return JSONResponse(identity.issue(form.get("apikey", [""])[0]))
+        except ApiError as error:
+            body = {"errorCode": "BXNIM0415E", "errorMessage": error.message}
+            return JSONResponse(body, error.status)
+
+    async def search(request: Request) -> Response:
+        identity.check(request)
+        items = [
+            {
+                "crn": instance.crn,
+                "name": instance.name,
+                "service_plan_unique_id": instance.plan_id,
+                "tags": [],
+                # The client skips instances without an allocation of backends.
+                "doc": {"extensions": {"backends": ["*"]}},
+            }
+            for instance in instances
+        ]
+        return JSONResponse({"items": items, "limit": 100, "search_cursor": None})
+
+    async def catalog(request: Request) -> Response:
+        identity.check(request)
+        wanted = str(request.path_params["entry"])
+        for instance in instances:
+            if instance.plan_id == wanted:
+                pricing = _PRICING.get(instance.plan, "paygo")
+                return JSONResponse(
+                    {
+                        "id": wanted,
+                        "name": instance.plan,
+                        "kind": "plan",
+                        "overview_ui": {"en": {"display_name": instance.plan.capitalize()}},
+                        "metadata": {"pricing": {"type": pricing}},
+                    }
+                )
+        raise NotFound(f"There is nothing at {request.url.path}.")
+
+    return [
+        Route("/identity/token", token, methods=["POST"]),
+        Route("/v3/resources/search", search, methods=["POST"]),
+        # On the real service a host of its own; here it shares the API's prefix.
+        Route("/api/v1/{entry:uuid}", catalog, methods=["GET"]),
+    ]

@@ -1,0 +1,162 @@
+"""A pool of simulator processes, driven from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+log = logging.getLogger(__name__)
+
+HEADER = struct.Struct("!Q")
+_DRAIN_SECONDS = 5.0
+
+
+class _Worker:
+    """One simulator process; requests and answers are length-prefixed JSON on its pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, errors: IO[bytes]) -> _Worker:
+        # One thread each: the pool is what uses the cores, and the HTTP loop needs one too.
+        libraries = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        single = dict.fromkeys(libraries, "1")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ibm_quantum_emulator.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **single, "QISKIT_PARALLEL": "FALSE"},
+            # Ctrl-C in a terminal reaches the group; the parent decides when workers end.
+            start_new_session=True,
+        )
+        worker = cls(process)
+        await worker.read()
+        return worker
+
+    async def read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        (size,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
+        return dict(json.loads(await self._process.stdout.readexactly(size)))
+
+    async def write(self, request: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        body = json.dumps(request).encode()
+        self._process.stdin.write(HEADER.pack(len(body)) + body)
+        await self._process.stdin.drain()
+
+    async def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+class Pool:
+    """Runs simulations, at most ``size`` at a time.
+
+    Args:
+        size: Largest number of processes; only the first is started at once.
+        timeout: Real seconds after which one simulation is given up.
+        log_file: Where the processes' standard error goes.
+    """
+
+    def __init__(self, size: int, timeout: float, log_file: Path) -> None:
+        self._size = size
+        self._timeout = timeout
+        self._errors = log_file.open("ab")
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        self._workers: set[_Worker] = set()
+        self._spawning = 0
+        self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the first process in the background."""
+        self._spawn()
+
+    async def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer ``{"ok": bool, "result" | "reason", "code"}``; never raises but
+        for cancellation.
+        """
+        for _attempt in range(2):
+            if self._idle.empty() and len(self._workers) + self._spawning < self._size:
+                self._spawn()
+            worker = await self._idle.get()
+            try:
+                await worker.write(request)
+                answer = await asyncio.wait_for(worker.read(), self._timeout)
+            except TimeoutError:
+                await self._replace(worker)
+                reason = f"The simulation took more than {self._timeout:g} seconds."
+                return {"ok": False, "reason": reason, "code": 1000}
+            except (asyncio.IncompleteReadError, ConnectionError):
+                log.warning("a simulator process died; starting another")
+                await self._replace(worker)
+            except asyncio.CancelledError:
+                self._in_background(self._drain(worker))
+                raise
+            else:
+                self._idle.put_nowait(worker)
+                return answer
+        reason = "The simulator process died twice on this job, perhaps for lack of memory."
+        return {"ok": False, "reason": reason, "code": 1000}
+
+    async def close(self) -> None:
+        """End all processes."""
+        self._closed = True
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*(worker.kill() for worker in self._workers))
+        self._workers.clear()
+        self._errors.close()
+
+    def _spawn(self) -> None:
+        self._spawning += 1
+        self._in_background(self._add())
+
+    async def _add(self) -> None:
+        starting = asyncio.ensure_future(_Worker.start(self._errors))
+        try:
+            worker = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.cancel()
+            raise
+        except Exception:
+            log.exception("a simulator process did not start; see worker.log")
+            await asyncio.sleep(1.0)
+            self._in_background(self._add())
+            return
+        self._spawning -= 1
+        self._workers.add(worker)
+        self._idle.put_nowait(worker)
+
+    async def _replace(self, worker: _Worker) -> None:
+        self._workers.discard(worker)
+        await worker.kill()
+        if not self._closed:
+            self._spawn()
+
+    async def _drain(self, worker: _Worker) -> None:
+        # Starting a process costs seconds, so an unwanted short simulation may end by itself.
+        try:
+            await asyncio.wait_for(worker.read(), _DRAIN_SECONDS)
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+            await self._replace(worker)
+        else:
+            self._idle.put_nowait(worker)
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

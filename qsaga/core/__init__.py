@@ -1,0 +1,1 @@
+"""Pure contracts and decisions: no I/O, clock, randomness or vendor package."""

@@ -1,0 +1,249 @@
+"""What a caller asks for: a job request, its workload and its budgets."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, StringConstraints, model_validator
+
+from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
+from qsaga.core.states import Layer, Rung
+
+MAX_SHOTS = 1_000_000
+MAX_ANGLES = 64
+
+Shots = Annotated[int, Field(ge=1, le=MAX_SHOTS)]
+
+
+class Problem(StrictContract):
+    """A named problem and its input.
+
+    ``data`` is validated by the problem's own model (see ``qsaga problems``), since problems
+    are found by entry point and new ones can be installed.
+    """
+
+    name: Slug
+    data: dict[str, JsonValue]
+
+
+class Qaoa(StrictContract):
+    """The quantum approximate optimisation algorithm (Farhi, Goldstone, Gutmann 2014).
+
+    Args:
+        depth: number of layers p.
+        angles: ``fixed`` takes published angles for MaxCut on regular graphs (Wurtz and Lykov
+            2021, arXiv:2107.00677), ``ramp`` a linear annealing ramp scaled by the couplings,
+            ``auto`` the fixed ones where they apply and the ramp elsewhere, ``given`` those of
+            ``gammas`` and ``betas``.
+        gammas: cost angles in radians, one for each layer; only with ``given``.
+        betas: mixer angles in radians, one for each layer; only with ``given``.
+    """
+
+    depth: Annotated[int, Field(ge=1, le=MAX_ANGLES)] = 2
+    angles: Literal["auto", "fixed", "ramp", "given"] = "auto"
+    gammas: tuple[float, ...] = ()
+    betas: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _angles_fit(self) -> Self:
+        wanted = self.depth if self.angles == "given" else 0
+        if len(self.gammas) != wanted or len(self.betas) != wanted:
+            raise ValueError(
+                f"angles={self.angles!r} with depth {self.depth} takes {wanted} gammas and "
+                f"{wanted} betas, not {len(self.gammas)} and {len(self.betas)}"
+            )
+        return self
+
+
+class Optimise(StrictContract):
+    """Minimise or maximise a named problem."""
+
+    kind: Literal["optimise"] = "optimise"
+    problem: Problem
+    algorithm: Qaoa = Qaoa()
+    shots: Shots = 1024
+
+
+class Circuit(StrictContract):
+    """A quantum circuit: OpenQASM 3 source, or QPY bytes in base64."""
+
+    format: Literal["qasm3", "qpy"] = "qasm3"
+    source: Annotated[str, StringConstraints(min_length=1)]
+
+    @model_validator(mode="after")
+    def _decodes(self) -> Self:
+        if self.format == "qpy":
+            try:
+                base64.b64decode(self.source, validate=True)
+            except binascii.Error as error:
+                raise ValueError(f"source: QPY must be base64 text ({error})") from error
+        return self
+
+
+class Sample(StrictContract):
+    """Run a circuit and count its measurement outcomes."""
+
+    kind: Literal["sample"] = "sample"
+    circuit: Circuit
+    shots: Shots = 1024
+
+
+PauliLabel = Annotated[str, StringConstraints(pattern=r"^[IXYZ]+$")]
+
+
+class Estimate(StrictContract):
+    """Expectation values of observables on the state that a circuit prepares.
+
+    Args:
+        circuit: a circuit without measurements.
+        observables: each a map from Pauli label (qubit 0 rightmost) to real coefficient.
+        precision: target standard error of each value, in the unit of the observable.
+    """
+
+    kind: Literal["estimate"] = "estimate"
+    circuit: Circuit
+    observables: Annotated[
+        tuple[Annotated[dict[PauliLabel, float], Field(min_length=1)], ...], Field(min_length=1)
+    ]
+    precision: Annotated[float, Field(gt=0, le=1)] = 1 / 32
+
+
+Workload = Annotated[Optimise | Sample | Estimate, Field(discriminator="kind")]
+
+DEFAULT_LAYERS: dict[Layer, float] = {
+    Layer.ADMIT: 60.0,
+    Layer.ENCODE: 60.0,
+    Layer.COMPILE: 300.0,
+    Layer.SUBMIT: 300.0,
+    Layer.QUEUE: 3600.0,
+    Layer.EXECUTION: 900.0,
+    Layer.RETRIEVAL: 300.0,
+    Layer.SIMULATE: 300.0,
+    Layer.SOLVE: 5.0,
+    Layer.POSTPROCESS: 120.0,
+    Layer.DEADLINE: 24 * 3600.0,
+}
+"""Seconds for each layer where the request says nothing."""
+
+
+class Budgets(StrictContract):
+    """What a job may use.
+
+    A layer left out gets ``DEFAULT_LAYERS``, cut to the deadline. All times are in seconds.
+
+    Args:
+        deadline: from the start of the job to its answer.
+        admit: to learn what the backends offer and decide the route.
+        encode: from the input to the binary quadratic model and the circuit.
+        compile: from the circuit to the ISA circuit of the backend.
+        submit: until the provider is known to hold the job.
+        queue: waiting at the provider.
+        execution: running at the provider.
+        retrieval: fetching the result.
+        simulate: on the simulator, where that rung is used.
+        solve: of a classical solver, which uses all of it.
+        postprocess: decoding, polishing and verifying.
+        quantum_seconds: that the provider may charge.
+        money: that the job may cost, in ``currency``; None is no limit beside the others.
+        currency: ISO 4217 code.
+    """
+
+    deadline: Seconds | None = None
+    admit: Seconds | None = None
+    encode: Seconds | None = None
+    compile: Seconds | None = None
+    submit: Seconds | None = None
+    queue: Seconds | None = None
+    execution: Seconds | None = None
+    retrieval: Seconds | None = None
+    simulate: Seconds | None = None
+    solve: Seconds | None = None
+    postprocess: Seconds | None = None
+    quantum_seconds: Annotated[float, Field(ge=0, le=1e6)] = 60.0
+    money: Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)] | None = None
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "USD"
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        limit = self.seconds(Layer.DEADLINE)
+        for layer in Layer:
+            given = getattr(self, layer.value)
+            if given is not None and given > limit:
+                raise ValueError(
+                    f"budgets contradict each other: {layer.value} is {given:g} s but the "
+                    f"deadline is {limit:g} s (allowed: at most the deadline)"
+                )
+        return self
+
+    def seconds(self, layer: Layer) -> float:
+        """The time of one layer in seconds, never above the deadline."""
+        deadline = self.deadline or DEFAULT_LAYERS[Layer.DEADLINE]
+        return float(getattr(self, layer.value) or min(DEFAULT_LAYERS[layer], deadline))
+
+
+class JobRequest(StrictContract):
+    """One accountable request.
+
+    Args:
+        key: the caller's idempotency key; the same key twice is the same job.
+        tenant: on whose account it runs.
+        workload: what to do: optimise, sample or estimate.
+        budgets: time, quantum seconds and money.
+        route: the rung to try first, whatever the policy would choose; None lets it choose.
+        backend: a backend by name; None takes the one with the shortest expected queue.
+        seed: of everything random on our side.
+    """
+
+    schema_version: Literal["1"] = "1"
+    tenant: Slug = "default"
+    key: JobKey
+    workload: Workload
+    budgets: Budgets = Budgets()
+    route: Rung | None = None
+    backend: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
+    ) = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+
+    @model_validator(mode="after")
+    def _affordable(self) -> Self:
+        if self.route is Rung.HARDWARE and self.budgets.quantum_seconds == 0:
+            raise ValueError(
+                "budgets.quantum_seconds is 0 but route is hardware "
+                "(allowed: above 0, or another route)"
+            )
+        if self.route is Rung.ANNEALING and self.workload.kind != "optimise":
+            raise ValueError(
+                f"route annealing cannot answer workload {self.workload.kind!r} "
+                "(allowed: hardware, simulator)"
+            )
+        return self
+
+    @property
+    def job_id(self) -> str:
+        """The workflow id: ``tenant/key``."""
+        return f"{self.tenant}/{self.key}"
+
+    def payload_hash(self) -> str:
+        """What the key stands for: equal for requests that ask the same, as 64 hex digits."""
+        body: dict[str, Any] = self.model_dump(mode="json", exclude={"key", "tenant"})
+        return digest(canonical_json(body))
+
+
+def deployment_tag(deployment: str) -> str:
+    """The tag on every remote job of a deployment."""
+    return f"qsaga:{deployment}"
+
+
+def submission_tag(deployment: str, job_id: str, number: int) -> str:
+    """The tag of one submission: no name of a tenant or person can be read from it.
+
+    Args:
+        deployment: name of the deployment, so that two of them never share a tag.
+        job_id: the job's workflow id.
+        number: 0 for the first hardware submission of the job, then 1, …
+    """
+    return "qsaga:" + digest(deployment, job_id, str(number))[:32]

@@ -1,0 +1,245 @@
+"""What qsaga needs of the outside: one protocol for each kind of neighbour.
+
+Adapters implement these; activities receive them through their constructors. No protocol says
+anything of a vendor. Circuits travel as QPY bytes, binary quadratic models as the bytes of
+dimod's own file format (``BinaryQuadraticModel.to_file``), both through the artefact store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.jobs import Qaoa
+from qsaga.core.policy import BackendFacts
+from qsaga.core.results import CircuitFacts, Cost, JobResult
+
+RunVerb = Literal["sample", "estimate"]
+
+
+class RemoteState(StrEnum):
+    """How a remote job stands. ``UNKNOWN`` is "cannot tell", never "failed"."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the provider will do nothing more with the job."""
+        return self in (RemoteState.COMPLETED, RemoteState.FAILED, RemoteState.CANCELLED)
+
+
+class RemoteJob(Contract):
+    """A job as its provider describes it.
+
+    ``created``, ``running`` and ``finished`` are the provider's own times; ``reason`` is why it
+    failed; ``quantum_seconds`` is what was charged so far, None while the provider does not say.
+    """
+
+    provider_job_id: str
+    backend: str
+    state: RemoteState
+    reason: str = ""
+    created: datetime | None = None
+    running: datetime | None = None
+    finished: datetime | None = None
+    quantum_seconds: float | None = None
+
+
+class RunSpec(Contract):
+    """How a circuit is to be run.
+
+    Args:
+        verb: ``sample`` counts outcomes, ``estimate`` takes expectation values.
+        shots: for ``sample``.
+        observables: for ``estimate``, each a map from Pauli label to real coefficient.
+        precision: for ``estimate``, the target standard error.
+        max_seconds: after this many seconds of execution the provider is asked to stop the job.
+    """
+
+    verb: RunVerb
+    shots: int
+    observables: tuple[dict[str, float], ...] = ()
+    precision: float | None = None
+    max_seconds: int | None = None
+
+
+class CircuitResult(Contract):
+    """What came back from running a circuit.
+
+    For ``sample``: ``counts``, for each classical register a map from bit string (bit 0
+    rightmost) to number of shots. For ``estimate``: ``values`` and ``standard_errors`` in the
+    order of the observables.
+    """
+
+    verb: RunVerb
+    shots: int
+    counts: dict[str, dict[str, int]] = {}
+    values: tuple[float, ...] = ()
+    standard_errors: tuple[float, ...] = ()
+
+
+class Compiled(Contract):
+    """An ISA circuit as QPY bytes in ``qpy``, ready for one backend, and what is known of it."""
+
+    qpy: bytes
+    facts: CircuitFacts
+
+
+class QuantumProvider(Protocol):
+    """A place where circuits run and are charged.
+
+    Every method returns within the adapter's own time limit or raises TransientProviderError;
+    credentials or input that will never work raise PermanentProviderError.
+    """
+
+    name: str
+
+    async def backends(self) -> tuple[BackendFacts, ...]:
+        """All backends of the account, with their state now."""
+
+    async def compile(self, qpy: bytes, backend: str, seed: int, spec: RunSpec) -> Compiled:
+        """Transpile to the backend's ISA. Raises CompileError if the circuit does not fit."""
+
+    async def find(self, tag: str) -> tuple[RemoteJob, ...]:
+        """All jobs that carry the tag, oldest first."""
+
+    async def submit(
+        self,
+        isa_qpy: bytes,
+        layout: tuple[int, ...],
+        backend: str,
+        spec: RunSpec,
+        tags: tuple[str, ...],
+    ) -> RemoteJob:
+        """Send one job, once.
+
+        ``layout[i]`` is the physical qubit of virtual qubit i (for observables). Raises
+        Undecided when the job may have been accepted although no reply says so.
+        """
+
+    async def status(self, provider_job_id: str) -> RemoteJob:
+        """The job as it stands now."""
+
+    async def result(self, provider_job_id: str) -> CircuitResult:
+        """Fetch the result of a completed job. Raises ResultUnusable if it is gone or malformed."""
+
+    async def cancel(self, provider_job_id: str) -> RemoteJob:
+        """Ask for the job's end; safe to repeat; returns the job as it stands afterwards."""
+
+
+class Simulator(Protocol):
+    """Runs circuits on this machine."""
+
+    name: str
+
+    async def run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
+        """Simulate without noise. Raises SolverError when the circuit is too large."""
+
+
+class ClassicalSolver(Protocol):
+    """Minimises a binary quadratic model on this machine."""
+
+    name: str
+
+    def solve(self, bqm: bytes, seconds: float, seed: int) -> bytes:
+        """Use ``seconds`` of time and return by itself.
+
+        Blocking; called in a thread. ``bqm`` is dimod's file format. Returns a dimod
+        SampleSet as the JSON text of ``SampleSet.to_serializable()``, best first, its ``info``
+        holding what a reader may want to know (reads, sweeps, schedule).
+        """
+
+
+class AnsatzBuilder(Protocol):
+    """Turns a binary quadratic model into a circuit."""
+
+    def build(self, bqm: bytes, algorithm: Qaoa) -> bytes:
+        """A bound, measured QAOA circuit as QPY; variable i (in the model's order) is qubit i."""
+
+
+class CircuitReader(Protocol):
+    """Reads circuits that users supply."""
+
+    def read(self, format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
+        """QPY bytes and number of qubits. Raises InvalidRequest for what cannot be run."""
+
+
+class ArtefactStore(Protocol):
+    """Keeps blobs under their own hash, so that putting one twice is putting it once."""
+
+    def put(self, data: bytes, media: str) -> ArtefactRef:
+        """Store and return the reference, durably."""
+
+    def get(self, ref: ArtefactRef) -> bytes:
+        """The blob. Raises KeyError when it is not there, ValueError when it is damaged."""
+
+
+class Charge(Contract):
+    """What one remote job cost; ``role`` tells the job's own run from an extra one."""
+
+    provider: str
+    provider_job_id: str
+    backend: str
+    state: RemoteState
+    role: Literal["run", "extra"] = "run"
+    cost: Cost
+
+
+class LateResult(Contract):
+    """A hardware answer that came after another answer had been served.
+
+    ``comparison`` says in words how the two differ; ``difference`` is late minus served, in the
+    unit of the objective, where both have one.
+    """
+
+    run_id: str
+    result: ArtefactRef
+    objective: float | None = None
+    served_objective: float | None = None
+    difference: float | None = None
+    comparison: str = ""
+
+
+class JobRecord(Contract):
+    """What is kept of a job beyond Temporal's retention."""
+
+    job_id: str
+    payload_hash: str
+    opened: datetime
+    result: JobResult | None = None
+    charges: tuple[Charge, ...] = ()
+    late_results: tuple[LateResult, ...] = ()
+    open_runs: tuple[str, ...] = ()
+
+
+class JobRecords(Protocol):
+    """The job table. Every write is one transaction and safe to repeat."""
+
+    def open(self, job_id: str, payload_hash: str, at: datetime) -> None:
+        """A row for a job. Raises KeyConflict if the id has another payload."""
+
+    def close(self, job_id: str, result: JobResult) -> None:
+        """The closing record. The first one stands."""
+
+    def open_run(self, job_id: str, run_id: str) -> None:
+        """A hardware run whose account is open."""
+
+    def settle_run(
+        self, job_id: str, run_id: str, charges: tuple[Charge, ...], late: LateResult | None
+    ) -> None:
+        """Close the account of a run: what was charged, and a result that came too late."""
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """The record, or None."""
+
+
+Software = Mapping[str, str]
+"""Package name to version."""

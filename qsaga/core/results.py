@@ -1,0 +1,215 @@
+"""What a job ends with: a state, an answer, and where both came from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.policy import Decision
+from qsaga.core.states import JobState, Layer, Rung
+
+
+class Confidence(StrEnum):
+    """How far an answer can be trusted, each a claim with its evidence in ``Quality``."""
+
+    BETTER_THAN_BASELINE = "better_than_baseline"
+    FEASIBLE = "feasible"
+    INTERVAL = "interval"
+    SAMPLED = "sampled"
+    UNVERIFIED = "unverified"
+
+
+class Histogram(Contract):
+    """Counts of objective values, as found before any polish.
+
+    ``edges`` has one entry more than ``counts``; bin i is [edges[i], edges[i+1]).
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class Quality(Contract):
+    """What is known of an optimise answer, in the unit of the objective.
+
+    Args:
+        feasible: the answer meets every constraint of the input.
+        objective: recomputed from the input, never from the model.
+        sense: whether larger or smaller is better.
+        raw_best: best feasible objective among the samples as measured; None if none was.
+        raw_mean: mean objective of the samples as measured, over those that are feasible.
+        feasible_share: share of the samples as measured that are feasible, 0 to 1.
+        baseline: objective of a greedy classical construction on the same input.
+        bound: no answer can be better than this; None if no bound is known.
+        histogram: objectives of the samples as measured.
+    """
+
+    feasible: bool
+    objective: float
+    sense: Literal["maximise", "minimise"]
+    raw_best: float | None = None
+    raw_mean: float | None = None
+    feasible_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    baseline: float | None = None
+    bound: float | None = None
+    confidence: Confidence = Confidence.UNVERIFIED
+    histogram: Histogram | None = None
+
+
+class OptimiseAnswer(Contract):
+    """The best verified solution, in the words of the problem."""
+
+    kind: Literal["optimise"] = "optimise"
+    solution: dict[str, JsonValue]
+    explanation: str
+    quality: Quality
+
+
+class SampleAnswer(Contract):
+    """Counts for each classical register: bit string (bit 0 rightmost) to number of shots."""
+
+    kind: Literal["sample"] = "sample"
+    counts: dict[str, dict[str, int]]
+    shots: int
+    confidence: Confidence = Confidence.SAMPLED
+
+
+class EstimateAnswer(Contract):
+    """Expectation values and their standard errors, in the order of the observables asked."""
+
+    kind: Literal["estimate"] = "estimate"
+    values: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+    confidence: Confidence = Confidence.INTERVAL
+
+
+Answer = Annotated[OptimiseAnswer | SampleAnswer | EstimateAnswer, Field(discriminator="kind")]
+
+
+class Unanswered(Contract):
+    """Why there is no answer."""
+
+    reason: str
+    layer: Layer | None = None
+
+
+class CircuitFacts(Contract):
+    """What was compiled, and for what."""
+
+    backend: str
+    calibration_id: str | None = None
+    qubits: int
+    depth: int
+    two_qubit_gates: int
+    layout: tuple[int, ...] = ()
+    seed_transpiler: int
+    optimization_level: int
+    sha256: str
+
+
+class Provenance(Contract):
+    """Where an answer came from.
+
+    ``source`` is the rung that answered, ``provider`` the adapter, ``software`` the versions of
+    the packages that took part, ``artefacts`` what can be looked at again.
+    """
+
+    source: Rung
+    provider: str
+    backend: str | None = None
+    run_id: str | None = None
+    provider_job_ids: tuple[str, ...] = ()
+    shots: int | None = None
+    circuit: CircuitFacts | None = None
+    seed: int | None = None
+    detail: dict[str, JsonValue] = Field(default_factory=dict)
+    software: dict[str, str] = Field(default_factory=dict)
+    artefacts: dict[str, ArtefactRef] = Field(default_factory=dict)
+
+
+class Cost(Contract):
+    """What was charged: ``money`` in ``currency``, quantum seconds as the provider counts them."""
+
+    quantum_seconds: float = 0.0
+    money: Decimal = Decimal(0)
+    currency: str = "USD"
+    classical_seconds: float = 0.0
+    settled: bool = True
+
+
+class LayerTiming(Contract):
+    """How long a layer took, in seconds, and on which rung."""
+
+    layer: Layer
+    seconds: float
+    rung: Rung | None = None
+
+
+class Transition(Contract):
+    """When a state was entered."""
+
+    state: JobState
+    at: datetime
+
+
+class Attempt(Contract):
+    """One rung that was tried.
+
+    ``outcome`` is ``answered``, ``failed``, ``timed_out`` or ``abandoned``; ``layer`` names the
+    budget that ran out; ``objective`` is of its verified answer, where it has one.
+    """
+
+    rung: Rung
+    outcome: Literal["answered", "failed", "timed_out", "abandoned"]
+    reason: str = ""
+    layer: Layer | None = None
+    run_id: str | None = None
+    objective: float | None = None
+
+
+class Compensation(Contract):
+    """Something that was undone, or is being undone by a HardwareRun that lives on."""
+
+    action: str
+    target: str
+    state: Literal["done", "in_progress", "not_needed"]
+    detail: str = ""
+
+
+class JobResult(Contract):
+    """How a job ended. Either ``answer`` or ``unanswered`` is set, never both."""
+
+    schema_version: Literal["1"] = "1"
+    job_id: str
+    tenant: str
+    key: str
+    payload_hash: str
+    state: JobState
+    answer: Answer | None = None
+    unanswered: Unanswered | None = None
+    provenance: Provenance | None = None
+    decision: Decision | None = None
+    attempts: tuple[Attempt, ...] = ()
+    compensations: tuple[Compensation, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    timings: tuple[LayerTiming, ...] = ()
+    cost: Cost = Cost()
+
+
+class JobStatus(Contract):
+    """What a running job says of itself."""
+
+    job_id: str
+    payload_hash: str
+    state: JobState
+    rung: Rung | None = None
+    run_id: str | None = None
+    decision: Decision | None = None
+    transitions: tuple[Transition, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    detail: str = ""

@@ -1,0 +1,96 @@
+"""What QuantumJob and HardwareRun say to each other."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.jobs import Budgets, Workload
+from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
+from qsaga.core.results import Cost, JobResult, JobStatus, LayerTiming, Transition
+from qsaga.core.states import JobState, Layer
+from qsaga.core.steps import Raw, Settled
+
+QUANTUM_JOB = "QuantumJob"
+HARDWARE_RUN = "HardwareRun"
+PLAN_JOB = "PlanJob"
+RUN_REPORTED = "run_reported"
+GIVE_UP = "give_up"
+STATUS = "status"
+"""Names on the wire: applications use them with a plain Temporal client."""
+
+
+class RunRequest(Contract):
+    """One hardware submission and its account.
+
+    Args:
+        job_id: the job that owns the run; it receives the report.
+        tag: identifies the submission at the provider; also the run's workflow id.
+        deployment_tag: marks the remote job as this deployment's.
+        circuit: QPY, not yet compiled.
+        model: of an optimise workload, to compare a late result with what was served.
+        listing_grace: seconds after which an accepted job is surely listed.
+    """
+
+    job_id: str
+    tag: str
+    deployment_tag: str
+    workload: Workload
+    circuit: ArtefactRef
+    model: ArtefactRef | None
+    spec: RunSpec
+    backend: str
+    seed: int
+    budgets: Budgets
+    listing_grace: float
+
+
+class RunReport(Contract):
+    """How a run went, for the job that owns it.
+
+    ``outcome`` is ``answered``, ``failed`` (``reason``), ``timed_out`` (``layer`` names the budget)
+    or ``abandoned`` (the job had asked for the end). ``account_open`` says that the run lives on
+    to end and settle the remote job; ``account`` is set once that is done.
+    """
+
+    run_id: str
+    outcome: Literal["answered", "failed", "timed_out", "abandoned"]
+    reason: str = ""
+    layer: Layer | None = None
+    raw: Raw | None = None
+    transitions: tuple[Transition, ...] = ()
+    timings: tuple[LayerTiming, ...] = ()
+    cost: Cost = Cost()
+    account_open: bool = False
+    account: Settled | None = None
+
+
+class RunStatus(Contract):
+    """What a running HardwareRun says of itself."""
+
+    run_id: str
+    state: JobState
+    remote: RemoteJob | None = None
+    giving_up: str = ""
+    account_closed: bool = False
+    transitions: tuple[Transition, ...] = ()
+
+
+class Progress(Contract):
+    """A job and, while hardware works on it, its run."""
+
+    job: JobStatus
+    run: RunStatus | None = None
+
+
+class JobAccount(Contract):
+    """A job that ended and what its hardware runs came to.
+
+    ``closed`` says that no run is open any more: ``charges`` and ``late_results`` are complete.
+    """
+
+    result: JobResult
+    runs: tuple[RunReport, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    late_results: tuple[LateResult, ...] = ()
+    closed: bool

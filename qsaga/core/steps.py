@@ -1,0 +1,333 @@
+"""The activity contracts: what workflows call and activities implement.
+
+Each step is a base class whose method carries ``@activity.defn`` and the typed signature. An
+implementation subclasses it and is registered by its bound method; workflows refer to the
+method of the base class, so they never import an implementation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import datetime
+from typing import Literal
+
+from temporalio import activity
+
+from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.jobs import JobRequest, Workload
+from qsaga.core.policy import Decision
+from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
+from qsaga.core.results import Answer, CircuitFacts, Cost, JobResult
+from qsaga.core.states import Rung
+
+
+class AdmitInput(Contract):
+    """``dry_run`` decides without opening a row; ``at`` is the workflow's time."""
+
+    request: JobRequest
+    job_id: str
+    at: datetime
+    dry_run: bool = False
+
+
+class Admission(Contract):
+    """The decision, and what the deployment adds to every submission.
+
+    ``grace`` is how many seconds after its acceptance a remote job is surely listed.
+    """
+
+    decision: Decision
+    deployment: str
+    grace: float
+
+
+class AdmitStep(ABC):
+    """Check the request, survey the providers, decide the route, open the job's row."""
+
+    @activity.defn(name="admit")
+    @abstractmethod
+    async def admit(self, given: AdmitInput) -> Admission:
+        """Raises InvalidRequest, PolicyRefused, KeyConflict."""
+
+
+class Encoded(Contract):
+    """A workload ready for its rungs.
+
+    Args:
+        model: dimod BQM file; None unless optimise.
+        circuit: QPY; None if no rung of the ladder runs a circuit.
+        spec: how the circuit is to be run.
+        qubits: of the circuit, or variables of the model.
+    """
+
+    model: ArtefactRef | None
+    circuit: ArtefactRef | None
+    spec: RunSpec
+    qubits: int
+
+
+class EncodeInput(Contract):
+    """``circuit_wanted`` is False where no rung of the ladder runs one."""
+
+    workload: Workload
+    circuit_wanted: bool
+    max_seconds: int | None = None
+
+
+class EncodeStep(ABC):
+    """Pre-process and encode: problem to binary quadratic model to circuit."""
+
+    @activity.defn(name="encode")
+    @abstractmethod
+    async def encode(self, given: EncodeInput) -> Encoded:
+        """Raises InvalidRequest."""
+
+
+class Raw(Contract):
+    """What a rung produced, before verification.
+
+    ``result`` is a CircuitResult (media ``application/vnd.qsaga.circuit-result+json``) or a
+    dimod SampleSet (media ``application/vnd.dimod.sampleset+json``).
+    """
+
+    rung: Rung
+    provider: str
+    result: ArtefactRef
+    backend: str | None = None
+    run_id: str | None = None
+    provider_job_ids: tuple[str, ...] = ()
+    circuit: CircuitFacts | None = None
+    isa_circuit: ArtefactRef | None = None
+    cost: Cost = Cost()
+
+
+class SolveInput(Contract):
+    """``seconds`` is the time that the solver uses."""
+
+    model: ArtefactRef
+    seconds: float
+    seed: int
+
+
+class SolveStep(ABC):
+    """Answer on a classical solver."""
+
+    @activity.defn(name="solve")
+    @abstractmethod
+    async def solve(self, given: SolveInput) -> Raw:
+        """Raises SolverError."""
+
+
+class SimulateInput(Contract):
+    """A circuit and how to run it."""
+
+    circuit: ArtefactRef
+    spec: RunSpec
+    seed: int
+
+
+class SimulateStep(ABC):
+    """Answer on a simulator."""
+
+    @activity.defn(name="simulate")
+    @abstractmethod
+    async def simulate(self, given: SimulateInput) -> Raw:
+        """Raises SolverError."""
+
+
+class VerifyInput(Contract):
+    """What to verify against which input."""
+
+    workload: Workload
+    model: ArtefactRef | None
+    raw: Raw
+    seed: int
+
+
+class Verified(Contract):
+    """A verified answer and the software versions that made it."""
+
+    answer: Answer
+    software: dict[str, str]
+    polished: bool = False
+
+
+class VerifyStep(ABC):
+    """Decode, polish, and check against the input."""
+
+    @activity.defn(name="verify")
+    @abstractmethod
+    async def verify(self, given: VerifyInput) -> Verified:
+        """Raises ResultUnusable when no sample can be decoded to a feasible answer."""
+
+
+class CloseInput(Contract):
+    """The result to keep."""
+
+    result: JobResult
+
+
+class CloseStep(ABC):
+    """Write the job's closing record."""
+
+    @activity.defn(name="close")
+    @abstractmethod
+    async def close(self, given: CloseInput) -> None:
+        """Safe to repeat."""
+
+
+# --- HardwareRun -----------------------------------------------------------------------------
+
+
+class CompileInput(Contract):
+    """A circuit and the backend it is for."""
+
+    circuit: ArtefactRef
+    backend: str
+    seed: int
+    spec: RunSpec
+
+
+class CompiledCircuit(Contract):
+    """An ISA circuit in the artefact store."""
+
+    isa: ArtefactRef
+    facts: CircuitFacts
+
+
+class CompileStep(ABC):
+    """Transpile to the backend's ISA."""
+
+    @activity.defn(name="compile")
+    @abstractmethod
+    async def compile(self, given: CompileInput) -> CompiledCircuit:
+        """Raises CompileError."""
+
+
+class SubmitInput(Contract):
+    """``tag`` identifies the submission, ``deployment_tag`` whose it is."""
+
+    job_id: str
+    tag: str
+    deployment_tag: str
+    isa: ArtefactRef
+    layout: tuple[int, ...]
+    backend: str
+    spec: RunSpec
+    grace: float
+
+
+class Submitted(Contract):
+    """The one job that stands for the submission, and any extra ones the wire made."""
+
+    job: RemoteJob
+    provider: str
+    adopted: bool = False
+    extras: tuple[RemoteJob, ...] = ()
+
+
+class SubmitStep(ABC):
+    """Submit or adopt: look up by tag before every attempt, send only when nothing is there."""
+
+    @activity.defn(name="submit")
+    @abstractmethod
+    async def submit(self, given: SubmitInput) -> Submitted:
+        """Raises Undecided (retried after the grace period), TransientProviderError, …"""
+
+
+class FollowInput(Contract):
+    """``until_running`` returns as soon as the job has left the queue."""
+
+    provider_job_id: str
+    until_running: bool
+    since: datetime
+
+
+class Followed(Contract):
+    """The job, once it ran or ended; with its result if that could be fetched on the way."""
+
+    job: RemoteJob
+    result: ArtefactRef | None = None
+
+
+class FollowStep(ABC):
+    """Wait for a remote job by being retried: between two polls nothing holds a slot."""
+
+    @activity.defn(name="follow")
+    @abstractmethod
+    async def follow(self, given: FollowInput) -> Followed:
+        """Raises a benign retryable error while there is nothing to tell."""
+
+
+class CollectStep(ABC):
+    """Fetch the result of a completed job."""
+
+    @activity.defn(name="collect")
+    @abstractmethod
+    async def collect(self, provider_job_id: str) -> ArtefactRef:
+        """Raises ResultUnusable, TransientProviderError."""
+
+
+class CancelInput(Contract):
+    """Which submission to end.
+
+    ``provider_job_id`` is None when it is not known whether the provider has the job; then
+    nothing found counts only ``grace`` seconds after ``since``.
+    """
+
+    tag: str
+    provider_job_id: str | None
+    since: datetime
+    grace: float
+
+
+class Cancelled(Contract):
+    """Every job of the tag, each ended. Empty if there never was one."""
+
+    jobs: tuple[RemoteJob, ...]
+
+
+class CancelStep(ABC):
+    """Ask the provider to end a submission, and wait until every job of it has ended."""
+
+    @activity.defn(name="cancel_remote")
+    @abstractmethod
+    async def cancel_remote(self, given: CancelInput) -> Cancelled:
+        """Raises a benign retryable error until all of them have ended."""
+
+
+Outcome = Literal["answered", "late", "not_answered"]
+
+
+class SettleInput(Contract):
+    """Closes the account of a run.
+
+    ``workload`` and ``model`` are given with a late result, to compare it with what was served.
+    """
+
+    job_id: str
+    run_id: str
+    jobs: tuple[RemoteJob, ...]
+    extras: tuple[RemoteJob, ...] = ()
+    late: ArtefactRef | None = None
+    outcome: Outcome
+    workload: Workload | None = None
+    model: ArtefactRef | None = None
+    seed: int = 0
+
+
+class Settled(Contract):
+    """What the run cost."""
+
+    charges: tuple[Charge, ...]
+    cost: Cost
+    late: LateResult | None = None
+
+
+class SettleStep(ABC):
+    """Record what a run was charged, and a late result."""
+
+    @activity.defn(name="settle")
+    @abstractmethod
+    async def settle(self, given: SettleInput) -> Settled:
+        """Safe to repeat."""

@@ -1,0 +1,51 @@
+"""How long to wait, as pure functions of times in seconds."""
+
+from __future__ import annotations
+
+from qsaga.core.jobs import Budgets
+from qsaga.core.states import Layer
+
+FIRST_POLL = 0.25
+LONGEST_POLL = 300.0
+# A last look just before the budget ends: the server fails an activity early when its next
+# retry would fall behind the budget, so the delay must be cut to end inside it.
+LAST_LOOK = 0.1
+
+
+def poll_delay(waited: float, remaining: float | None) -> float:
+    """Seconds to the next look at a remote job.
+
+    A tenth of the time waited so far: a job of seconds is noticed in a fraction of a second, one
+    of hours within minutes, and the number of polls grows with the logarithm of the wait.
+
+    Args:
+        waited: since the submission.
+        remaining: until the budget ends; None is no budget.
+    """
+    delay = min(max(FIRST_POLL, waited / 10), LONGEST_POLL)
+    if remaining is not None and delay > remaining - LAST_LOOK:
+        delay = max(remaining - LAST_LOOK, LAST_LOOK)
+    return delay
+
+
+def checking_reserve(budgets: Budgets) -> float:
+    """Seconds kept for verification: a tenth of the deadline, at least 1 s, at most its budget."""
+    share = max(1.0, budgets.seconds(Layer.DEADLINE) / 10)
+    return min(budgets.seconds(Layer.POSTPROCESS), share)
+
+
+def fallback_reserve(budgets: Budgets, fallback: Layer | None) -> float:
+    """Seconds before the deadline at which a hardware rung must have ended.
+
+    Leaves time for the next rung, if there is one (``fallback`` is its layer), and for
+    verification; never more than four fifths of the deadline.
+    """
+    deadline = budgets.seconds(Layer.DEADLINE)
+    rung = min(budgets.seconds(fallback), deadline / 2) if fallback else 0.0
+    return min(rung + checking_reserve(budgets), 0.8 * deadline)
+
+
+def solver_seconds(budgets: Budgets, left: float) -> float:
+    """Seconds that a classical solver may use when ``left`` seconds remain to the deadline."""
+    free = left - min(checking_reserve(budgets), left / 2)
+    return max(0.05, min(budgets.seconds(Layer.SOLVE), free))

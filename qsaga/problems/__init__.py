@@ -1,0 +1,1 @@
+"""Problems: from an input model to a binary quadratic model and back to a verified answer."""

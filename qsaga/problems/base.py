@@ -1,0 +1,120 @@
+"""What a problem is: one class between the words of a domain and a binary quadratic model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import dimod
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+Bits = npt.NDArray[np.int8]
+"""0/1 values; one row for each sample, one column for each variable in the model's order."""
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class ProblemInput(BaseModel):
+    """Base of input models: frozen, no unknown fields, no NaN or infinity, no silent casts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Input = TypeVar("Input", bound=ProblemInput)
+Solution = TypeVar("Solution")
+
+
+class ProblemType(ABC, Generic[Input, Solution]):
+    """A named problem.
+
+    A new one is a subclass and one line in the entry point group ``qsaga.problems``; the entry
+    point names an instance. ``columns`` gives the places of rows their names, for error paths.
+
+    The model is always to be minimised. For a feasible solution its energy equals the objective
+    where ``sense`` is ``minimise`` and minus the objective where it is ``maximise``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    sense: ClassVar[Literal["maximise", "minimise"]]
+    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    model: type[Input]
+
+    @abstractmethod
+    def variables(self, given: Input) -> tuple[str, ...]:
+        """Names of the model's variables, in order."""
+
+    @abstractmethod
+    def size(self, given: Input) -> tuple[int, int]:
+        """Variables and couplings of the model, known without building it."""
+
+    @abstractmethod
+    def formulate(self, given: Input) -> dimod.BinaryQuadraticModel:
+        """The model to minimise, its variables in the order of ``variables``."""
+
+    @abstractmethod
+    def decode(self, given: Input, sample: Mapping[str, int]) -> Solution:
+        """The solution that a sample stands for.
+
+        ``sample`` maps every variable to 0 or 1; for a spin model 0 stands for -1.
+        """
+
+    @abstractmethod
+    def objective(self, given: Input, solution: Solution) -> float:
+        """The value of a solution, computed from the input and never from the model."""
+
+    @abstractmethod
+    def feasible(self, given: Input, solution: Solution) -> bool:
+        """Whether a solution meets every constraint of the input."""
+
+    @abstractmethod
+    def objectives(self, given: Input, bits: Bits) -> Floats:
+        """``objective`` of many samples at once. Shape (samples,)."""
+
+    def feasibles(self, given: Input, bits: Bits) -> Bools:
+        """``feasible`` of many samples at once. Shape (samples,)."""
+        return np.ones(len(bits), dtype=np.bool_)
+
+    def repair(self, given: Input, solution: Solution) -> Solution:
+        """The nearest feasible solution that the problem's usual repair finds."""
+        return solution
+
+    @abstractmethod
+    def baseline(self, given: Input) -> Solution:
+        """What a simple greedy construction finds: the bar that an answer should clear."""
+
+    def bound(self, given: Input) -> float | None:
+        """A value that no solution can beat; None if none is known."""
+        return None
+
+    @abstractmethod
+    def explain(self, given: Input, solution: Solution) -> str:
+        """The solution in the words of the domain, in one or two sentences."""
+
+    @abstractmethod
+    def solution_json(self, given: Input, solution: Solution) -> dict[str, JsonValue]:
+        """The solution as plain JSON."""
+
+    def better(self, left: float, right: float) -> bool:
+        """Whether the objective ``left`` is strictly better than ``right``."""
+        return left > right if self.sense == "maximise" else left < right
+
+    def objective_of_energy(self, energy: Any) -> Any:
+        """The objective of a feasible solution, or an array of them, from the model's energy."""
+        return -energy if self.sense == "maximise" else energy
+
+
+def listing(names: tuple[str, ...] | list[str], most: int = 20) -> str:
+    """Names separated by commas, the rest of a long list as a number."""
+    if len(names) <= most:
+        return ", ".join(names) or "none"
+    return ", ".join(names[:most]) + f" and {len(names) - most} more"
+
+
+def number(value: float) -> str:
+    """A value for people: whole numbers without a decimal point."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"

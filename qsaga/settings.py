@@ -1,0 +1,106 @@
+"""All settings of qsaga: variables ``QSAGA_…``, or a TOML file named by ``QSAGA_CONFIG``.
+
+A nested field is reached with two underscores: ``QSAGA_TEMPORAL__ADDRESS``. A variable beats the
+file, the file beats the default.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from qsaga.core.contract import Slug
+
+
+class TemporalSettings(BaseModel):
+    """Where Temporal is. For Temporal Cloud set ``api_key`` (TLS is then on), or TLS files.
+
+    ``sticky_timeout`` is how long, in seconds, a workflow waits for the worker that last had it
+    before any other may take it: short values recover sooner after a worker was killed.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: str = "127.0.0.1:7233"
+    namespace: str = "default"
+    task_queue: str = "qsaga"
+    api_key: SecretStr | None = None
+    tls: bool = False
+    tls_ca_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    register_search_attributes: bool = True
+    sticky_timeout: float = Field(default=10.0, gt=0)
+
+
+class IBMSettings(BaseModel):
+    """The IBM Quantum account. Without a token there is no hardware.
+
+    A real account needs ``token`` and ``instance`` (a CRN or a name). For an emulator set ``url``
+    to ``http://emulator.test``, ``proxy`` and ``iam_url`` to where it listens.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: SecretStr | None = None
+    instance: str | None = None
+    channel: str = "ibm_quantum_platform"
+    url: str | None = None
+    proxy: str | None = None
+    iam_url: str | None = None
+    call_timeout: float = Field(default=60.0, gt=0, description="seconds for one call, any call")
+    listing_grace: float = Field(
+        default=30.0, gt=0, description="seconds after which an accepted job is surely listed"
+    )
+
+
+class Settings(BaseSettings):
+    """Settings of clients, command line and workers.
+
+    Args:
+        deployment: tells our remote jobs from another deployment's on the same account.
+        data_dir: artefacts, payloads and the embedded database; shared by clients and workers.
+        database_url: SQLAlchemy URL of the job table; None is SQLite in ``data_dir``.
+        policy_file: the routing policy; None is the one that ships with qsaga.
+        hardware: False switches all hardware off, whatever the policy says.
+        payload_threshold: larger payloads, in bytes, go to the payload store.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="QSAGA_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    deployment: Slug = "dev"
+    data_dir: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "qsaga")
+    database_url: str | None = None
+    policy_file: Path | None = None
+    hardware: bool = True
+    payload_threshold: int = Field(default=256 * 1024, ge=1024)
+    temporal: TemporalSettings = TemporalSettings()
+    ibm: IBMSettings = IBMSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then the TOML file."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if config := os.environ.get("QSAGA_CONFIG"):
+            sources += (TomlConfigSettingsSource(settings_cls, Path(config)),)
+        return sources

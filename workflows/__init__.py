@@ -1,0 +1,9 @@
+"""What happens, in order. Deterministic and thin: decisions are in ``qsaga.core``."""
+
+from workflows.hardware_run import HardwareRun
+from workflows.plan_job import PlanJob
+from workflows.quantum_job import QuantumJob
+
+WORKFLOWS = (QuantumJob, HardwareRun, PlanJob)
+
+__all__ = ["WORKFLOWS", "HardwareRun", "PlanJob", "QuantumJob"]

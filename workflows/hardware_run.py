@@ -1,0 +1,359 @@
+"""One hardware submission, from the circuit to a closed account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from qsaga.core.contract import ArtefactRef
+    from qsaga.core.ports import RemoteJob, RemoteState
+    from qsaga.core.results import Transition
+    from qsaga.core.runs import (
+        GIVE_UP,
+        HARDWARE_RUN,
+        RUN_REPORTED,
+        STATUS,
+        RunReport,
+        RunRequest,
+        RunStatus,
+    )
+    from qsaga.core.states import JobState, Layer, Rung
+    from qsaga.core.steps import (
+        CancelInput,
+        CancelStep,
+        CollectStep,
+        CompiledCircuit,
+        CompileInput,
+        CompileStep,
+        Followed,
+        FollowInput,
+        FollowStep,
+        Outcome,
+        Raw,
+        Settled,
+        SettleInput,
+        SettleStep,
+        SubmitInput,
+        SubmitStep,
+        Submitted,
+    )
+    from workflows.layers import ONE_ATTEMPT, RETRY, LayerEnded, Stopwatch
+
+G = TypeVar("G")
+R = TypeVar("R")
+
+LOCAL_TRY = timedelta(seconds=5)
+
+
+class GivenUp(Exception):
+    """The job asked for the end of this run."""
+
+
+@workflow.defn(name=HARDWARE_RUN, failure_exception_types=[ValidationError])
+class HardwareRun:
+    """Owes the account a closed book.
+
+    Submits or adopts, waits, fetches or cancels, and records what was charged. When it cannot
+    answer in time it says so to the job at once and lives on until the remote side is settled.
+    """
+
+    @workflow.init
+    def __init__(self, request: RunRequest) -> None:
+        self._request = request
+        self._watch = Stopwatch()
+        self._giving_up = ""
+        self._report_wanted = False
+        self._submission_began = False
+        self._submitted: Submitted | None = None
+        self._remote: RemoteJob | None = None
+        self._state = JobState.ENCODED
+        self._transitions: list[Transition] = []
+        self._closed = False
+
+    @workflow.run
+    async def run(self, request: RunRequest) -> RunReport:
+        """Answer if possible; settle in every case."""
+        try:
+            raw = await self._answer()
+            return await self._settle_answered(self._report("answered", raw=raw), raw)
+        except LayerEnded as end:
+            report = self._report(
+                "timed_out" if end.timed_out else "failed", end.reason, layer=end.layer
+            )
+        except GivenUp:
+            report = self._report("abandoned", self._giving_up)
+        except asyncio.CancelledError:
+            self._giving_up = "cancelled by an operator"
+            report = self._report("abandoned", self._giving_up)
+        if not self._submission_began:
+            self._closed = True
+            return report
+        await self._tell_job(report)
+        settled = await self._close_account()
+        return report.model_copy(update={"cost": settled.cost, "account": settled})
+
+    @workflow.signal(name=GIVE_UP)
+    def give_up(self, reason: str) -> None:
+        """The job no longer waits: end the remote job and settle."""
+        self._giving_up = self._giving_up or reason
+
+    @workflow.signal
+    def report_to_job(self) -> None:
+        """A job that was reset asks to be told the outcome by signal."""
+        self._report_wanted = True
+
+    @workflow.query(name=STATUS)
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+        return RunStatus(
+            run_id=self._request.tag,
+            state=self._state,
+            remote=self._remote,
+            giving_up=self._giving_up,
+            account_closed=self._closed,
+            transitions=tuple(self._transitions),
+        )
+
+    # --- towards an answer -------------------------------------------------------------------
+
+    async def _answer(self) -> Raw:
+        compiled = await self._compile()
+        submitted = await self._submit(compiled)
+        followed = await self._wait(submitted)
+        result = followed.result or await self._collect(followed.job)
+        return Raw(
+            rung=Rung.HARDWARE,
+            provider=submitted.provider,
+            result=result,
+            backend=followed.job.backend,
+            run_id=self._request.tag,
+            provider_job_ids=(followed.job.provider_job_id,),
+            circuit=compiled.facts,
+            isa_circuit=compiled.isa,
+        )
+
+    async def _compile(self) -> CompiledCircuit:
+        given = self._request
+        budget = given.budgets.seconds(Layer.COMPILE)
+        compiled = await self._interruptible(
+            Layer.COMPILE,
+            budget,
+            CompileStep.compile,
+            CompileInput(
+                circuit=given.circuit, backend=given.backend, seed=given.seed, spec=given.spec
+            ),
+        )
+        self._enter(JobState.COMPILED)
+        return compiled
+
+    async def _submit(self, compiled: CompiledCircuit) -> Submitted:
+        # Never interrupted: a submission that is under way must be seen to its end, or nobody
+        # would know what to cancel.
+        given = self._request
+        budget = given.budgets.seconds(Layer.SUBMIT)
+        self._submission_began = True
+        self._submitted = submitted = await self._watch.step(
+            Layer.SUBMIT,
+            budget,
+            SubmitStep.submit,
+            SubmitInput(
+                job_id=given.job_id,
+                tag=given.tag,
+                deployment_tag=given.deployment_tag,
+                isa=compiled.isa,
+                layout=compiled.facts.layout,
+                backend=given.backend,
+                spec=given.spec,
+                grace=given.listing_grace,
+            ),
+            attempt=ONE_ATTEMPT,
+            rung=Rung.HARDWARE,
+        )
+        self._enter(JobState.SUBMITTED)
+        self._see(submitted.job)
+        if self._giving_up:
+            raise GivenUp
+        return submitted
+
+    async def _wait(self, submitted: Submitted) -> Followed:
+        followed = await self._follow(Layer.QUEUE, submitted.job, until_running=True)
+        if not followed.job.state.ended:
+            followed = await self._follow(Layer.EXECUTION, submitted.job, until_running=False)
+        job = followed.job
+        if job.state is not RemoteState.COMPLETED:
+            raise LayerEnded(
+                Layer.EXECUTION,
+                f"the remote job ended as {job.state.value}"
+                + (f": {job.reason}" if job.reason else ""),
+                timed_out=False,
+            )
+        return followed
+
+    async def _follow(self, layer: Layer, job: RemoteJob, *, until_running: bool) -> Followed:
+        budget = self._request.budgets.seconds(layer)
+        followed = await self._interruptible(
+            layer,
+            budget,
+            FollowStep.follow,
+            FollowInput(
+                provider_job_id=job.provider_job_id,
+                until_running=until_running,
+                since=workflow.now(),
+            ),
+        )
+        self._see(followed.job)
+        return followed
+
+    async def _collect(self, job: RemoteJob) -> ArtefactRef:
+        budget = self._request.budgets.seconds(Layer.RETRIEVAL)
+        return await self._watch.step(
+            Layer.RETRIEVAL,
+            budget,
+            CollectStep.collect,
+            job.provider_job_id,
+            attempt=ONE_ATTEMPT,
+            rung=Rung.HARDWARE,
+        )
+
+    async def _interruptible(
+        self, layer: Layer, budget: float, method: Callable[[Any, G], Awaitable[R]], given: G
+    ) -> R:
+        """One step that ends early when the job no longer waits."""
+        if self._giving_up:
+            raise GivenUp
+        task = asyncio.ensure_future(
+            self._watch.step(layer, budget, method, given, rung=Rung.HARDWARE, attempt=ONE_ATTEMPT)
+        )
+        try:
+            await workflow.wait_condition(lambda: task.done() or bool(self._giving_up))
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not task.done():
+            task.cancel()
+            raise GivenUp
+        return await task
+
+    # --- towards a closed account ------------------------------------------------------------
+
+    async def _settle_answered(self, report: RunReport, raw: Raw) -> RunReport:
+        # The job may have gone on while the result was being fetched: then it is a late one.
+        late = raw.result if self._giving_up else None
+        outcome: Outcome = "late" if late else "answered"
+        given = self._settlement(outcome, self._jobs(), late)
+        try:
+            settled = await workflow.execute_local_activity_method(
+                SettleStep.settle, given, schedule_to_close_timeout=LOCAL_TRY
+            )
+            told = report.model_copy(update={"cost": settled.cost, "account": settled})
+            if self._report_wanted:
+                await self._tell_job(told)
+        except ActivityError:
+            # The books cannot be written now; the answer must not wait for them.
+            await self._tell_job(report.model_copy(update={"account_open": True}))
+            settled = await self._settle(given)
+            told = report.model_copy(update={"cost": settled.cost, "account": settled})
+        self._closed = True
+        return told
+
+    async def _close_account(self) -> Settled:
+        given = self._request
+        known = self._submitted.job.provider_job_id if self._submitted else None
+        ended = await workflow.execute_activity_method(
+            CancelStep.cancel_remote,
+            CancelInput(
+                tag=given.tag,
+                provider_job_id=known,
+                since=workflow.now(),
+                grace=given.listing_grace,
+            ),
+            start_to_close_timeout=ONE_ATTEMPT,
+            heartbeat_timeout=timedelta(seconds=8),
+            retry_policy=RETRY,
+        )
+        finished = next((j for j in ended.jobs if j.state is RemoteState.COMPLETED), None)
+        late = await self._collect_late(finished) if finished else None
+        outcome: Outcome = "late" if late else "not_answered"
+        settled = await self._settle(self._settlement(outcome, ended.jobs, late))
+        self._closed = True
+        return settled
+
+    async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
+        self._see(job)
+        try:
+            return await self._collect(job)
+        except LayerEnded as end:
+            workflow.logger.warning("late result of %s lost: %s", job.provider_job_id, end.reason)
+            return None
+
+    async def _settle(self, given: SettleInput) -> Settled:
+        return await workflow.execute_activity_method(
+            SettleStep.settle, given, start_to_close_timeout=ONE_ATTEMPT, retry_policy=RETRY
+        )
+
+    def _jobs(self) -> tuple[RemoteJob, ...]:
+        return (self._remote,) if self._remote else ()
+
+    def _settlement(
+        self, outcome: Outcome, jobs: tuple[RemoteJob, ...], late: ArtefactRef | None = None
+    ) -> SettleInput:
+        given = self._request
+        return SettleInput(
+            job_id=given.job_id,
+            run_id=given.tag,
+            jobs=jobs,
+            extras=self._submitted.extras if self._submitted else (),
+            late=late,
+            outcome=outcome,
+            workload=given.workload if late else None,
+            model=given.model if late else None,
+            seed=given.seed,
+        )
+
+    # --- telling -----------------------------------------------------------------------------
+
+    async def _tell_job(self, report: RunReport) -> None:
+        job = workflow.get_external_workflow_handle(self._request.job_id)
+        try:
+            await job.signal(RUN_REPORTED, report)
+        except Exception as error:  # noqa: BLE001 - a job that has ended needs no report
+            workflow.logger.info("job %s not told: %s", self._request.job_id, error)
+
+    def _report(
+        self,
+        outcome: Literal["answered", "failed", "timed_out", "abandoned"],
+        reason: str = "",
+        *,
+        layer: Layer | None = None,
+        raw: Raw | None = None,
+    ) -> RunReport:
+        return RunReport(
+            run_id=self._request.tag,
+            outcome=outcome,
+            reason=reason,
+            layer=layer,
+            raw=raw,
+            transitions=tuple(self._transitions),
+            timings=tuple(self._watch.timings),
+            account_open=raw is None and self._submission_began,
+        )
+
+    def _see(self, job: RemoteJob) -> None:
+        self._remote = job
+        if job.state is RemoteState.QUEUED:
+            self._enter(JobState.QUEUED)
+        elif job.running is not None or job.state is RemoteState.RUNNING:
+            self._enter(JobState.RUNNING)
+
+    def _enter(self, state: JobState) -> None:
+        if state is not self._state:
+            self._state = state
+            self._transitions.append(Transition(state=state, at=workflow.now()))

@@ -1,0 +1,189 @@
+"""What has happened to a job so far, and the result that it amounts to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from qsaga.core.jobs import JobRequest
+    from qsaga.core.outcome import answered_state, unanswered_state
+    from qsaga.core.policy import Decision
+    from qsaga.core.results import (
+        Attempt,
+        Compensation,
+        Cost,
+        JobResult,
+        JobStatus,
+        LayerTiming,
+        OptimiseAnswer,
+        Provenance,
+        Transition,
+        Unanswered,
+    )
+    from qsaga.core.runs import RunReport
+    from qsaga.core.states import JobState, Rung, may_follow
+    from qsaga.core.steps import Encoded, Raw, Verified
+    from workflows.layers import LayerEnded
+
+
+class JobLog:
+    """Collects transitions, attempts, costs and compensations of one job."""
+
+    def __init__(self, request: JobRequest, job_id: str, at: datetime) -> None:
+        self.request, self.job_id = request, job_id
+        self.payload_hash = request.payload_hash()
+        self.state = JobState.RECEIVED
+        self.transitions = [Transition(state=self.state, at=at)]
+        self.decision: Decision | None = None
+        self.rung: Rung | None = None
+        self.run_id: str | None = None
+        self.attempts: list[Attempt] = []
+        self.timings: list[LayerTiming] = []
+        self.costs: list[Cost] = []
+        self.open_accounts: list[str] = []
+        self.best: tuple[Raw, Verified] | None = None
+        self.encoded: Encoded | None = None
+        self.last_end: LayerEnded | None = None
+
+    def enter(self, state: JobState, at: datetime) -> None:
+        """Go to a state; one that the lifecycle does not allow is a fault of ours."""
+        if state is self.state:
+            return
+        if not may_follow(self.state, state):
+            raise AssertionError(f"a job cannot go from {self.state} to {state}")
+        self.state = state
+        self.transitions.append(Transition(state=state, at=at))
+
+    def answered(self, raw: Raw, verified: Verified) -> None:
+        """A rung answered and its answer stood the check."""
+        answer = verified.answer
+        objective = answer.quality.objective if isinstance(answer, OptimiseAnswer) else None
+        self.best = (raw, verified)
+        self.attempts.append(
+            Attempt(rung=raw.rung, outcome="answered", run_id=raw.run_id, objective=objective)
+        )
+
+    def rung_abandoned(self, rung: Rung, reason: str) -> None:
+        """A rung was left while it worked."""
+        self.attempts.append(
+            Attempt(rung=rung, outcome="abandoned", reason=reason, run_id=self._run_of(rung))
+        )
+
+    def _run_of(self, rung: Rung) -> str | None:
+        return self.run_id if rung is Rung.HARDWARE else None
+
+    def rung_ended(self, rung: Rung, end: LayerEnded) -> None:
+        """A rung did not answer."""
+        self.last_end = end
+        self.attempts.append(
+            Attempt(
+                rung=rung,
+                outcome="timed_out" if end.timed_out else "failed",
+                reason=end.reason,
+                layer=end.layer,
+                run_id=self._run_of(rung),
+            )
+        )
+
+    def heard(self, report: RunReport) -> None:
+        """A HardwareRun told how it went."""
+        for step in report.transitions:
+            if may_follow(self.state, step.state):
+                self.enter(step.state, step.at)
+        self.timings.extend(report.timings)
+        if report.account_open:
+            self.open_accounts.append(report.run_id)
+
+    def status(self) -> JobStatus:
+        """For the query."""
+        return JobStatus(
+            job_id=self.job_id,
+            payload_hash=self.payload_hash,
+            state=self.state,
+            rung=self.rung,
+            run_id=self.run_id,
+            decision=self.decision,
+            transitions=tuple(self.transitions),
+            attempts=tuple(self.attempts),
+        )
+
+    def result(
+        self, at: datetime, *, cancelled: bool, refused: bool, closed_accounts: set[str]
+    ) -> JobResult:
+        """The result of a job that ends now."""
+        why = None
+        if self.best and self.decision and not cancelled:
+            final = answered_state(self.decision, self.best[0].rung)
+        else:
+            end = self.last_end
+            why = Unanswered(
+                reason="cancelled by the caller" if cancelled else str(end or "no rung answered"),
+                layer=end.layer if end and not cancelled else None,
+            )
+            final = unanswered_state(
+                why, timed_out=bool(end and end.timed_out), cancelled=cancelled, refused=refused
+            )
+        self.enter(final, at)
+        served = self.best is not None and why is None
+        return JobResult(
+            job_id=self.job_id,
+            tenant=self.request.tenant,
+            key=self.request.key,
+            payload_hash=self.payload_hash,
+            state=final,
+            answer=self.best[1].answer if self.best and served else None,
+            unanswered=why,
+            provenance=self._provenance() if served else None,
+            decision=self.decision,
+            attempts=tuple(self.attempts),
+            compensations=tuple(
+                self._compensation(run, closed_accounts) for run in self.open_accounts
+            ),
+            transitions=tuple(self.transitions),
+            timings=tuple(self.timings),
+            cost=self._cost(closed_accounts),
+        )
+
+    def _compensation(self, run_id: str, closed: set[str]) -> Compensation:
+        return Compensation(
+            action="cancel the remote job and settle its account",
+            target=run_id,
+            state="done" if run_id in closed else "in_progress",
+        )
+
+    def _cost(self, closed: set[str]) -> Cost:
+        return Cost(
+            quantum_seconds=sum(c.quantum_seconds for c in self.costs),
+            money=sum((c.money for c in self.costs), Decimal(0)),
+            currency=self.costs[0].currency if self.costs else self.request.budgets.currency,
+            classical_seconds=round(sum(c.classical_seconds for c in self.costs), 3),
+            settled=all(c.settled for c in self.costs) and closed.issuperset(self.open_accounts),
+        )
+
+    def _provenance(self) -> Provenance | None:
+        if self.best is None:
+            return None
+        raw, verified = self.best
+        kept = {
+            "model": self.encoded.model if self.encoded else None,
+            "circuit": self.encoded.circuit if self.encoded else None,
+            "isa_circuit": raw.isa_circuit,
+            "result": raw.result,
+        }
+        spec = self.encoded.spec if self.encoded else None
+        return Provenance(
+            source=raw.rung,
+            provider=raw.provider,
+            backend=raw.backend,
+            run_id=raw.run_id,
+            provider_job_ids=raw.provider_job_ids,
+            shots=spec.shots if spec and raw.rung is not Rung.ANNEALING else None,
+            circuit=raw.circuit,
+            seed=self.request.seed,
+            detail={"polished": verified.polished},
+            software=verified.software,
+            artefacts={name: ref for name, ref in kept.items() if ref is not None},
+        )

@@ -1,0 +1,119 @@
+"""Running one layer of a job: its time budget, its timing, its failure by name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import TimeoutError as TemporalTimeout
+
+with workflow.unsafe.imports_passed_through():
+    from qsaga.core.results import LayerTiming
+    from qsaga.core.states import Layer, Rung
+
+RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=0.5),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=30),
+)
+HEARTBEAT = timedelta(seconds=8)
+ONE_ATTEMPT = timedelta(seconds=150)
+"""No single attempt of provider I/O takes longer; the adapter ends its calls well before."""
+
+REFUSALS = ("InvalidRequest", "KeyConflict", "PolicyRefused")
+"""Failures that say all by themselves, without the layer's name."""
+
+G = TypeVar("G")
+R = TypeVar("R")
+
+
+class LayerEnded(Exception):
+    """A layer did not do its work: it ran out of time or failed for good."""
+
+    def __init__(self, layer: Layer, reason: str, *, timed_out: bool, kind: str = "") -> None:
+        super().__init__(reason)
+        self.layer, self.reason, self.timed_out, self.kind = layer, reason, timed_out, kind
+
+    def as_failure(self) -> ApplicationError:
+        """The same as what ends a workflow."""
+        kind = self.kind or ("DeadlineExceeded" if self.timed_out else "QsagaError")
+        return ApplicationError(self.reason, type=kind, non_retryable=True)
+
+
+def layer_ended(layer: Layer, error: ActivityError, seconds: float) -> LayerEnded:
+    """Name what ended an activity."""
+    # The server reports a budget that ran out between two attempts as the last attempt's
+    # failure, marked by the retry state; one that ran out inside an attempt as a time-out.
+    out_of_time = isinstance(error.cause, TemporalTimeout) or (
+        error.retry_state is not None and error.retry_state.name == "TIMEOUT"
+    )
+    cause = error.cause
+    if isinstance(cause, TemporalTimeout) and cause.cause is not None:
+        cause = cause.cause
+    kind = (cause.type or "") if isinstance(cause, ApplicationError) else ""
+    said = cause.message if isinstance(cause, ApplicationError) else ""
+    if kind in REFUSALS:
+        return LayerEnded(layer, said, timed_out=False, kind=kind)
+    if out_of_time:
+        reason = f"{layer.value} took longer than its budget of {seconds:g} s"
+        if said and kind != "NotYet":
+            reason += f" (last: {said})"
+        return LayerEnded(layer, reason, timed_out=True, kind=kind)
+    return LayerEnded(layer, f"{layer.value}: {said or cause}", timed_out=False, kind=kind)
+
+
+class Stopwatch:
+    """Collects how long each layer took, in the workflow's own time."""
+
+    def __init__(self) -> None:
+        self.timings: list[LayerTiming] = []
+
+    async def step(
+        self,
+        layer: Layer,
+        seconds: float,
+        method: Callable[[Any, G], Awaitable[R]],
+        given: G,
+        *,
+        rung: Rung | None = None,
+        attempt: timedelta | None = None,
+    ) -> R:
+        """Run one activity.
+
+        Args:
+            layer: whose budget it is.
+            seconds: the budget, all attempts together.
+            method: the step of ``qsaga.core.steps``.
+            given: its argument.
+            rung: on whose behalf.
+            attempt: the longest that one attempt may take; the budget if left out.
+
+        Raises:
+            LayerEnded: it failed for good or ran out of time.
+        """
+        total = timedelta(seconds=max(seconds, 0.01))
+        began = workflow.now()
+        try:
+            done: R = await workflow.execute_activity_method(
+                method,
+                given,
+                schedule_to_close_timeout=total,
+                start_to_close_timeout=min(total, attempt or total),
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=RETRY,
+            )
+            return done
+        except ActivityError as error:
+            if isinstance(error.cause, (ApplicationError, TemporalTimeout)):
+                raise layer_ended(layer, error, seconds) from error
+            raise
+        finally:
+            self.note(layer, (workflow.now() - began).total_seconds(), rung)
+
+    def note(self, layer: Layer, seconds: float, rung: Rung | None = None) -> None:
+        """Record a timing that was measured elsewhere."""
+        self.timings.append(LayerTiming(layer=layer, seconds=round(seconds, 3), rung=rung))
