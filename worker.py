@@ -16,12 +16,6 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from adapters.aer import AerSimulator
-from adapters.annealing import NealSolver
-from adapters.artefacts import FolderArtefacts
-from adapters.circuits import QiskitCircuitReader
-from adapters.qaoa import QaoaBuilder
-from adapters.sql import SqlJobRecords
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -30,7 +24,13 @@ from activities.admission import Admit
 from activities.answering import Close, Encode, Simulate, Solve, Verify
 from activities.hardware import Cancel, Collect, Collector, Compile, Follow, Settle, Submit
 from activities.running import Running
+from adapters.aer import AerSimulator
+from adapters.annealing import NealSolver, steepest_descent
+from adapters.artefacts import FolderArtefacts
+from adapters.circuits import QiskitCircuitReader
 from adapters.ibm import IBMProvider
+from adapters.qaoa import QaoaBuilder
+from adapters.sql import SqlJobRecords
 from qsaga.connection import connect, register_search_attributes
 from qsaga.core.policy import Policy
 from qsaga.core.ports import JobRecords, QuantumProvider
@@ -97,7 +97,7 @@ def build(settings: Settings) -> Parts:
         Encode(artefacts, QaoaBuilder(), reader).encode,
         Solve(artefacts, NealSolver()).solve,
         Simulate(artefacts, AerSimulator()).simulate,
-        Verify(artefacts, software()).verify,
+        Verify(artefacts, steepest_descent, software()).verify,
         Close(records).close,
     ]
     if provider is not None:
@@ -108,16 +108,22 @@ def build(settings: Settings) -> Parts:
             Follow(provider, collector).follow,
             Collect(collector).collect,
             Cancel(provider).cancel_remote,
-            Settle(artefacts, provider, records, policy).settle,
+            Settle(artefacts, provider, records, policy, steepest_descent).settle,
         ]
     return Parts(policy=policy, records=records, provider=provider, activities=activities)
 
 
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox, with our pure modules loaded once for all workflows."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(
+            "pydantic", "pydantic_core", "annotated_types", "qsaga.core"
+        )
+    )
+
+
 def worker(client: Client, settings: Settings, parts: Parts) -> Worker:
     """A worker for all of qsaga's workflows and activities."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(
-        "pydantic", "pydantic_core", "annotated_types", "qsaga.core"
-    )
     return Worker(
         client,
         task_queue=settings.temporal.task_queue,
@@ -126,7 +132,7 @@ def worker(client: Client, settings: Settings, parts: Parts) -> Worker:
         interceptors=[Running()],
         # Without a build id the worker hashes every loaded module, which takes seconds.
         build_id=BUILD_ID,
-        workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+        workflow_runner=workflow_runner(),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.temporal.sticky_timeout),
         graceful_shutdown_timeout=DRAIN,
     )

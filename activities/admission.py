@@ -12,6 +12,7 @@ from qsaga.core.policy import BackendFacts, Facts, Policy, decide
 from qsaga.core.ports import CircuitReader, JobRecords, QuantumProvider
 from qsaga.core.states import Layer
 from qsaga.core.steps import Admission, AdmitInput, AdmitStep
+from qsaga.core.validation import check_observables
 from qsaga.problems.registry import parse
 
 
@@ -60,6 +61,8 @@ class Admit(AdmitStep):
             return variables, variables
         verb = workload.kind
         _, qubits = self._reader.read(workload.circuit.format, workload.circuit.source, verb)
+        if isinstance(workload, Estimate):
+            check_observables(workload, qubits)
         return None, qubits
 
     async def _survey(self) -> tuple[tuple[BackendFacts, ...], str]:

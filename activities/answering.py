@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from qsaga.problems.verify import verify
 from temporalio import activity
 
 from activities.admission import shots_of
@@ -37,12 +36,12 @@ from qsaga.core.steps import (
     VerifyInput,
     VerifyStep,
 )
+from qsaga.problems.polish import Polisher
 from qsaga.problems.registry import parse
+from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, verify
 
 BQM = "application/vnd.dimod.bqm"
 QPY = "application/vnd.qiskit.qpy"
-CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
-SAMPLE_SET = "application/vnd.dimod.sampleset+json"
 
 
 class Encode(EncodeStep):
@@ -137,8 +136,11 @@ class Simulate(SimulateStep):
 class Verify(VerifyStep):
     """Decode, polish, check against the input."""
 
-    def __init__(self, artefacts: ArtefactStore, software: Mapping[str, str]) -> None:
-        self._artefacts, self._software = artefacts, dict(software)
+    def __init__(
+        self, artefacts: ArtefactStore, polisher: Polisher, software: Mapping[str, str]
+    ) -> None:
+        self._artefacts, self._polisher = artefacts, polisher
+        self._software = dict(software)
 
     @activity.defn(name="verify")
     async def verify(self, given: VerifyInput) -> Verified:
@@ -149,7 +151,7 @@ class Verify(VerifyStep):
         model = self._artefacts.get(given.model) if given.model else None
         raw = given.raw.result
         answer, polished = verify(
-            given.workload, model, self._artefacts.get(raw), raw.media, given.seed
+            given.workload, model, self._artefacts.get(raw), raw.media, self._polisher
         )
         return Verified(answer=answer, software=self._software, polished=polished)
 
@@ -162,5 +164,9 @@ class Close(CloseStep):
 
     @activity.defn(name="close")
     async def close(self, given: CloseInput) -> None:
-        """Write it once."""
-        await asyncio.to_thread(self._records.close, given.result.job_id, given.result)
+        """Write it once, also of a job that ended before its row was opened."""
+        result = given.result
+        await asyncio.to_thread(
+            self._records.open, result.job_id, result.payload_hash, result.transitions[0].at
+        )
+        await asyncio.to_thread(self._records.close, result.job_id, result)

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 
-from qsaga.problems.verify import verify
 from temporalio import activity
 
-from activities.answering import CIRCUIT_RESULT, QPY
+from activities.answering import QPY
 from activities.running import as_failure, not_yet, seconds_remaining, seconds_since
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import ResultUnusable, RunFailed, TransientProviderError, Undecided
@@ -43,6 +42,8 @@ from qsaga.core.steps import (
     Submitted,
 )
 from qsaga.core.timing import poll_delay
+from qsaga.problems.polish import Polisher
+from qsaga.problems.verify import CIRCUIT_RESULT, verify
 
 PAUSES = (0.5, 2.0, 5.0)
 """Seconds between tries of a submission that the provider surely did not accept."""
@@ -203,9 +204,11 @@ class Settle(SettleStep):
         provider: QuantumProvider,
         records: JobRecords,
         policy: Policy,
+        polisher: Polisher,
     ) -> None:
         self._artefacts, self._provider = artefacts, provider
         self._records, self._policy = records, policy
+        self._polisher = polisher
 
     @activity.defn(name="settle")
     async def settle(self, given: SettleInput) -> Settled:
@@ -254,7 +257,7 @@ class Settle(SettleStep):
                     model,
                     self._artefacts.get(result),
                     result.media,
-                    given.seed,
+                    self._polisher,
                 )
             except ResultUnusable as error:
                 return LateResult(

@@ -38,3 +38,4 @@ if __name__ == "__main__":
     if not reachable():
         sys.exit(f"{HOST} cannot be reached from here")
     asyncio.run(download(sys.argv[1], sys.argv[2]))
+    os._exit(0)  # the SDK's runtime may crash an orderly exit, and the download is there

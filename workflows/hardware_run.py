@@ -315,7 +315,6 @@ class HardwareRun:
             outcome=outcome,
             workload=given.workload if late else None,
             model=given.model if late else None,
-            seed=given.seed,
         )
 
     # --- telling -----------------------------------------------------------------------------

@@ -95,10 +95,13 @@ class Stopwatch:
         Raises:
             LayerEnded: it failed for good or ran out of time.
         """
-        total = timedelta(seconds=max(seconds, 0.01))
+        # Zero would mean no limit at all.
+        total = timedelta(seconds=max(seconds, 0.001))
         began = workflow.now()
+        ended: LayerEnded | None = None
+        done: R
         try:
-            done: R = await workflow.execute_activity_method(
+            done = await workflow.execute_activity_method(
                 method,
                 given,
                 schedule_to_close_timeout=total,
@@ -106,13 +109,14 @@ class Stopwatch:
                 heartbeat_timeout=HEARTBEAT,
                 retry_policy=RETRY,
             )
-            return done
         except ActivityError as error:
-            if isinstance(error.cause, (ApplicationError, TemporalTimeout)):
-                raise layer_ended(layer, error, seconds) from error
-            raise
-        finally:
-            self.note(layer, (workflow.now() - began).total_seconds(), rung)
+            if not isinstance(error.cause, (ApplicationError, TemporalTimeout)):
+                raise
+            ended = layer_ended(layer, error, seconds)
+        self.note(layer, (workflow.now() - began).total_seconds(), rung)
+        if ended is not None:
+            raise ended
+        return done
 
     def note(self, layer: Layer, seconds: float, rung: Rung | None = None) -> None:
         """Record a timing that was measured elsewhere."""

@@ -67,6 +67,12 @@ class QuantumJob:
 
     @workflow.init
     def __init__(self, request: JobRequest) -> None:
+        if not isinstance(request, JobRequest):  # a null payload gets past every type hint
+            raise ApplicationError(
+                "request: missing (allowed: a JobRequest)",
+                type="InvalidRequest",
+                non_retryable=True,
+            )
         self._request = request
         self._began = workflow.now()
         self._log = JobLog(request, workflow.info().workflow_id, self._began)
@@ -293,12 +299,7 @@ class QuantumJob:
             Layer.POSTPROCESS,
             budget,
             VerifyStep.verify,
-            VerifyInput(
-                workload=self._request.workload,
-                model=encoded.model,
-                raw=raw,
-                seed=self._request.seed,
-            ),
+            VerifyInput(workload=self._request.workload, model=encoded.model, raw=raw),
             rung=raw.rung,
         )
         self._log.answered(raw, verified)
@@ -344,7 +345,7 @@ class QuantumJob:
         return self._request.budgets.seconds(Layer.DEADLINE) - used
 
     def _budget(self, layer: Layer) -> float:
-        return max(0.1, min(self._request.budgets.seconds(layer), self._left()))
+        return min(self._request.budgets.seconds(layer), self._left())
 
     def _reserve(self, admission: Admission) -> float:
         ladder = admission.decision.ladder

@@ -100,14 +100,16 @@ class Backends:
                 return known
             if known.calibration_id == (self._calibration_now(connection, name) or ""):
                 return known
-        known = _build(connection, name)
+        # The id is read before the target: were the backend calibrated between the two, the next
+        # compilation would see another id and build anew, never the other way about.
+        calibration = self._calibration_now(connection, name) or ""
+        known = Known(calibration, _build(connection, name), connection)
         with self._lock:
             self._known[name] = known
-            self._calibrations[name] = (time.monotonic(), known.calibration_id or None)
         return known
 
 
-def _build(connection: Connection, name: str) -> Known:
+def _build(connection: Connection, name: str) -> Any:
     raw = connection.client.backend_configuration(name, refresh=True)
     configuration = configuration_from_server_data(raw, instance=connection.instance)
     if configuration is None:
@@ -119,28 +121,26 @@ def _build(connection: Connection, name: str) -> Known:
         instance=connection.instance,
     )
     backend.options.use_fractional_gates = False
-    properties = backend.properties()
-    if properties is None:
+    if backend.properties() is None:
         raise TransientProviderError(f"IBM Quantum: {name} has no calibration data now")
     # Reading the target here makes it once; later it is shared between threads.
     if backend.target.num_qubits is None:
         raise PermanentProviderError(f"IBM Quantum: {name} does not say how many qubits it has")
-    return Known(calibration_of(properties.to_dict()) or "", backend, connection)
+    return backend
 
 
 def calibration_of(properties: Any) -> str | None:
-    """The calibration id of a backend's properties, else the time of their last update in UTC."""
+    """The calibration id of raw properties, else the time of their last update in UTC.
+
+    From the raw reply, since the client takes its times for UTC whatever offset they have.
+    """
     if not isinstance(properties, dict):
         return None
     if isinstance(properties.get("calibration_id"), str):
         return str(properties["calibration_id"])
-    at = properties.get("last_update_date")
-    if isinstance(at, str):
-        try:
-            at = datetime.fromisoformat(at)
-        except ValueError:
-            return None
-    if not isinstance(at, datetime):
+    try:
+        at = datetime.fromisoformat(str(properties.get("last_update_date")))
+    except ValueError:
         return None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 

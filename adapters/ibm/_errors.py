@@ -10,12 +10,7 @@ from enum import StrEnum
 
 import requests
 from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    MaxRetryError,
-    NewConnectionError,
-    ProxyError,
-)
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from adapters.ibm._wire import Call, Exchange, IdentityTrouble, OutOfTime
 from qsaga.core.errors import (
@@ -124,12 +119,9 @@ TABLE: dict[Kind, Row] = {row.kind: row for row in ROWS}
 
 _STATUS_IN_TEXT = re.compile(r"\b([1-5]\d\d) (?:Client|Server) Error\b")
 # Of TLS errors only a bad certificate is sure to come before the request; others may interrupt it.
-_NEVER_CONNECTED = (
-    ConnectTimeoutError,
-    NewConnectionError,
-    ProxyError,
-    ssl.SSLCertVerificationError,
-)
+# A ProxyError proves nothing: "unable to connect to proxy" is also what urllib3 says when a proxy
+# drops the connection after it has had the whole request.
+_NEVER_CONNECTED = (ConnectTimeoutError, NewConnectionError, ssl.SSLCertVerificationError)
 _IDENTITY_REFUSES = frozenset({400, 401, 403})
 
 
@@ -190,9 +182,10 @@ def recognise(error: BaseException, call: Call) -> Trouble:
             return trouble
         # The wire was fine. Before a submission was sent it is the input that the client does
         # not like; otherwise it cannot make sense of what came back.
-        submitting = any(e.submits for e in call.exchanges)
-        if submitting or isinstance(error, (requests.JSONDecodeError, KeyError, AttributeError)):
+        if any(e.submits for e in call.exchanges):
             return Trouble(Kind.UNREADABLE, text)
+    if isinstance(error, (requests.JSONDecodeError, KeyError, AttributeError)):
+        return Trouble(Kind.UNREADABLE, text)
     return _of_exception(error)
 
 
@@ -211,7 +204,7 @@ def _of_exception(error: BaseException) -> Trouble:
     text = _text(error)
     for link in chain(error):
         if isinstance(link, ApiException):  # from the SDK that signs in and finds the instance
-            status = int(link.code or 0)
+            status = int(link.status_code or 0)
             refused = status in _IDENTITY_REFUSES
             kind = Kind.UNAUTHORISED if refused else kind_of_status(status)
             return Trouble(kind, f"{text} ({link.message})", status)
@@ -235,12 +228,17 @@ def status_of(error: BaseException) -> int | None:
 
 def never_connected(error: BaseException) -> bool:
     """Whether a failed request surely never left this machine."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    causes: list[object] = [*chain(error), *error.args]
-    causes += [e.reason for e in causes if isinstance(e, MaxRetryError)]
-    causes += [arg for e in causes if isinstance(e, Exception) for arg in e.args]
-    return any(isinstance(e, _NEVER_CONNECTED) for e in causes)
+    # urllib3 and requests wrap errors now as causes, now as arguments or as a `reason`.
+    todo: list[object] = [error]
+    for _ in range(20):
+        if not todo:
+            break
+        link = todo.pop()
+        if isinstance(link, (requests.ConnectTimeout, *_NEVER_CONNECTED)):
+            return True
+        if isinstance(link, BaseException):
+            todo += [*link.args, getattr(link, "reason", None), link.__cause__, link.__context__]
+    return False
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from qiskit.quantum_info import SparsePauliOp
@@ -29,6 +30,7 @@ from qsaga.core.ports import CircuitResult, Compiled, RemoteJob, RemoteState, Ru
 from qsaga.settings import IBMSettings
 
 T = TypeVar("T")
+_NO_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class IBMProvider:
@@ -79,7 +81,7 @@ class IBMProvider:
 
         def work(connection: Connection) -> tuple[RemoteJob, ...]:
             found = [remote_job(raw) for raw in all_jobs(connection.client, tag)]
-            return tuple(sorted(found, key=lambda job: (job.created is None, job.created)))
+            return tuple(sorted(found, key=lambda job: job.created or _NO_TIME))
 
         return await self._call("find", work)
 

@@ -156,7 +156,7 @@ class BoundedAdapter(HTTPAdapter):
         super().__init__(pool_connections=POOL, pool_maxsize=POOL, max_retries=0)
         self._seconds = seconds
 
-    def send(  # noqa: PLR0917 - the signature is that of requests
+    def send(
         self,
         request: requests.PreparedRequest,
         stream: bool = False,
@@ -287,7 +287,7 @@ class StrictAuth(AuthBase):
             # A failed renewal does not spoil a token that is still good.
             if self._tokens.access_token and self._tokens.expire_time - 10 > time.time():
                 return str(self._tokens.access_token)
-            status = error.code if isinstance(error, ApiException) else None
+            status = error.status_code if isinstance(error, ApiException) else None
             raise IdentityTrouble(f"no access token: {error}", status) from error
         finally:
             self._lock.release()

@@ -141,7 +141,6 @@ class VerifyInput(Contract):
     workload: Workload
     model: ArtefactRef | None
     raw: Raw
-    seed: int
 
 
 class Verified(Contract):
@@ -313,7 +312,6 @@ class SettleInput(Contract):
     outcome: Outcome
     workload: Workload | None = None
     model: ArtefactRef | None = None
-    seed: int = 0
 
 
 class Settled(Contract):

@@ -110,8 +110,8 @@ def _words(details: ErrorDetails) -> tuple[str, str]:
     if details["type"] in ("literal_error", "enum"):
         return f"{_short(details['input'])} is not known", str(context["expected"])
     if details["type"] == "union_tag_invalid":
-        tag, tags = context["tag"], context["expected_tags"]
-        return f"{context['discriminator']} {tag!r} is not known", str(tags)
+        name = str(context["discriminator"]).strip("'")
+        return f"{name} {context['tag']!r} is not known", str(context["expected_tags"])
     if details["type"] == "string_pattern_mismatch":
         return f"{_short(details['input'])} does not fit", f"text matching {context['pattern']}"
     if details["type"] in ("too_short", "too_long"):

@@ -119,7 +119,7 @@ class _Reader:
                 data = self._bqm()
             case "coo":
                 data = self._coo()
-            case "sparse":
+            case _:  # sparse
                 nodes, rows = self._counted("entries")
                 data = self._sparse(nodes, rows)
         return Problem(name=name, data=data)

@@ -85,7 +85,7 @@ class Api:
     async def _backends(self, request: Request, instance: str) -> Response:
         await self._engine.time()
         devices = [
-            snapshot.listed(self._engine.queues[name], self._engine.pending(name))
+            snapshot.listed(self._engine.settings.queues[name], self._engine.pending(name))
             for name, snapshot in self._engine.snapshots.items()
         ]
         return JSONResponse({"devices": devices})
@@ -103,6 +103,7 @@ class Api:
 
     async def _usage(self, request: Request, instance: str) -> Response:
         await self._engine.time()
+        await self._engine.settled(self._engine.active_jobs())
         consumed = self._engine.store.consumed(instance)
         allocation = self._engine.config.usage_allocation_seconds
         return JSONResponse(
@@ -130,7 +131,7 @@ class Api:
                 )
             job = await engine.submit(submission, instance)
         except ApiError as error:
-            engine.store.add_post(engine.clock.local(), error.status, None, tags)
+            engine.store.add_post(engine.settings.clock.local(), error.status, None, tags)
             raise
         engine.store.add_post(job.created, 200, job.id, job.tags)
         return JSONResponse({"id": job.id, "backend": job.backend})

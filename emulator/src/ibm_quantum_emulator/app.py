@@ -51,7 +51,7 @@ class Gateway:
 
         if not scope["path"].startswith("/control"):
             try:
-                self._engine.faults.before_request()
+                self._engine.settings.faults.before_request()
             except ApiError as error:
                 await JSONResponse(error.envelope(), error.status)(scope, receive, counted)
                 return

@@ -43,7 +43,7 @@ def serve(
     seed: Annotated[int, typer.Option(help="Seed of all randomness in results.")] = 0,
     workers: Annotated[int, typer.Option(help="Most simulator processes.")] = 2,
     max_active_qubits: Annotated[int, typer.Option(help="Limit without gate noise.")] = 20,
-    max_active_qubits_full: Annotated[int, typer.Option(help="Limit with noise full.")] = 13,
+    max_active_qubits_full: Annotated[int, typer.Option(help="Limit with noise full.")] = 16,
     simulation_timeout: Annotated[float, typer.Option(help="Real seconds per job.")] = 300.0,
     overhead_seconds: Annotated[float, typer.Option(help="Machine time of an empty job.")] = 2.0,
     seconds_per_shot: Annotated[float, typer.Option(help="Machine time per shot.")] = 0.00026,

@@ -79,7 +79,9 @@ class Clock:
         self.state = state
         self._source = source or HttpTime()
         if not state.anchor_wall:
-            state.anchor_wall = state.anchor_now = time.time()
+            state.anchor_wall = time.time()
+            # A followed clock may show any date; its first answer is where time begins.
+            state.anchor_now = 0.0 if state.mode == "followed" else state.anchor_wall
 
     @property
     def realtime(self) -> bool:

@@ -92,7 +92,7 @@ class ServerConfig(BaseModel):
     seed: int = 0
     workers: int = Field(2, ge=1)
     max_active_qubits: int = Field(20, ge=1, le=32)
-    max_active_qubits_full: int = Field(13, ge=1, le=24)
+    max_active_qubits_full: int = Field(16, ge=1, le=24)
     simulation_timeout: float = Field(300.0, gt=0)
     overhead_seconds: float = Field(2.0, ge=0)
     seconds_per_shot: float = Field(0.00026, ge=0)

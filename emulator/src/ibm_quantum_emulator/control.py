@@ -71,10 +71,10 @@ class Control:
         config = self._engine.config
         return JSONResponse(
             {
-                "clock": {**self._engine.clock.state.model_dump(), "now": now},
-                "queues": {n: q.model_dump() for n, q in self._engine.queues.items()},
-                "execution": self._engine.execution.model_dump(),
-                "faults": self._engine.faults.model_dump(),
+                "clock": {**self._engine.settings.clock.state.model_dump(), "now": now},
+                "queues": {n: q.model_dump() for n, q in self._engine.settings.queues.items()},
+                "execution": self._engine.settings.execution.model_dump(),
+                "faults": self._engine.settings.faults.model_dump(),
                 "noise": config.noise,
                 "seed": config.seed,
                 "backends": [spec.model_dump() for spec in config.backends],
@@ -90,18 +90,20 @@ class Control:
             execution = None
             if patch.execution is not None:
                 execution = Execution.model_validate(
-                    {**engine.execution.model_dump(), **patch.execution}
+                    {**engine.settings.execution.model_dump(), **patch.execution}
                 )
-            faults = None if patch.faults is None else engine.faults.patched(patch.faults)
+            faults = None if patch.faults is None else engine.settings.faults.patched(patch.faults)
         except ValidationError as error:
             raise BadRequest(str(error)) from error
         for name in patch.queues:
-            if name != "*" and name not in engine.queues:
-                raise BadRequest(f"no backend {name!r}; there are {', '.join(engine.queues)}")
+            if name != "*" and name not in engine.settings.queues:
+                raise BadRequest(
+                    f"no backend {name!r}; there are {', '.join(engine.settings.queues)}"
+                )
         if execution is not None:
-            engine.change_execution(execution)
+            engine.settings.set_execution(execution)
         if faults is not None:
-            engine.change_faults(faults)
+            engine.settings.set_faults(faults)
         for name, queue in patch.queues.items():
             await engine.change_queue(name, queue)
         if patch.clock is not None:
@@ -109,7 +111,7 @@ class Control:
         return await self._settings(request)
 
     async def _jobs(self, request: Request) -> Response:
-        await self._engine.time()
+        await self._all_done()
         given = request.query_params
         query = JobQuery(
             tags=given.getlist("tag"),
@@ -122,14 +124,18 @@ class Control:
         return JSONResponse({"jobs": rows, "count": count})
 
     async def _job(self, request: Request) -> Response:
-        await self._engine.time()
+        await self._all_done()
         return JSONResponse(self._truth(self._engine.job(request.path_params["job_id"])))
+
+    async def _all_done(self) -> None:
+        await self._engine.time()
+        await self._engine.settled(self._engine.active_jobs())
 
     def _truth(self, job: Any) -> dict[str, Any]:
         return views.truth_view(job, self._engine.store.posts(job_id=job.id))
 
     async def _summary(self, request: Request) -> Response:
-        await self._engine.time()
+        await self._all_done()
         return JSONResponse(self._engine.store.summary(request.query_params.get("tag")))
 
     async def _requests(self, request: Request) -> Response:
@@ -141,5 +147,6 @@ class Control:
         return JSONResponse({"endpoints": totals, "by_status": rows})
 
     async def _reset(self, request: Request) -> Response:
+        self._flush_counts()
         await self._engine.reset()
         return await self._settings(request)

@@ -17,6 +17,8 @@ from qiskit_ibm_runtime.utils.utils import is_isa_circuit
 
 _NOT_ISA = 1517
 _NOT_EMULATED = 1000
+# Gates of software, and what the readout error already covers.
+_FREE = ("rz", "reset", "measure", "delay")
 
 
 class Rejected(Exception):
@@ -39,6 +41,11 @@ class Limits:
     noise: str
     max_active_qubits: int
     max_active_qubits_full: int
+
+    @property
+    def most(self) -> int:
+        """The limit that applies."""
+        return self.max_active_qubits_full if self.noise == "full" else self.max_active_qubits
 
 
 class Device:
@@ -75,20 +82,24 @@ class Device:
                 _NOT_ISA,
             )
 
-    def simulator(self, active: list[int], limits: Limits, shots: int) -> Any:
+    def simulator(
+        self, active: list[int], limits: Limits, shots: int, gate_noise: bool = True
+    ) -> Any:
         """Return an Aer backend on which qubit ``i`` stands for ``active[i]``.
+
+        Args:
+            gate_noise: Without it, noise ``full`` is reduced to readout errors.
 
         Raises:
             Rejected: More active qubits or shots than are simulated.
         """
         if shots > self._max_shots:
             raise Rejected(f"{shots} shots exceed the backend's limit of {self._max_shots}.")
-        full = limits.noise == "full"
-        most = limits.max_active_qubits_full if full else limits.max_active_qubits
-        if len(active) > most:
+        full = limits.noise == "full" and gate_noise
+        if len(active) > limits.most:
             raise Rejected(
                 f"The circuit uses {len(active)} active qubits; with noise {limits.noise!r} this"
-                f" emulator simulates at most {most}."
+                f" emulator simulates at most {limits.most}."
             )
         method = "statevector"
         # A density matrix costs 4^n once, trajectories 2^n per shot.
@@ -96,12 +107,22 @@ class Device:
             method = "density_matrix"
         return AerSimulator(
             method=method,
-            noise_model=self._noise(active, limits.noise),
+            noise_model=self._noise(active, limits.noise, full),
             max_parallel_threads=1,
             n_qubits=len(active),
         )
 
-    def _noise(self, active: list[int], mode: str) -> NoiseModel | None:
+    def strengths(self, circuit: QuantumCircuit, active: list[int]) -> list[float]:
+        """Return the depolarising strength after each instruction of a relabelled circuit."""
+        found = []
+        for item in circuit.data:
+            qubits = tuple(active[circuit.find_bit(qubit).index] for qubit in item.qubits)
+            error = self._gates.get((item.operation.name, qubits), 0.0)
+            free = item.operation.name in _FREE
+            found.append(0.0 if free else _strength(error, max(1, len(qubits))))
+        return found
+
+    def _noise(self, active: list[int], mode: str, gates: bool) -> NoiseModel | None:
         if mode == "none":
             return None
         model = NoiseModel()
@@ -112,13 +133,11 @@ class Device:
             one = _probability(facts.get("prob_meas1_prep0", average))
             zero = _probability(facts.get("prob_meas0_prep1", average))
             model.add_readout_error(ReadoutError([[1 - one, one], [zero, 1 - zero]]), [index])
-        if mode == "full":
+        if gates:
             for (name, qubits), error in self._gates.items():
-                if all(qubit in place for qubit in qubits) and name not in ("rz", "reset"):
-                    channel = _depolarizing(error, len(qubits))
-                    if channel is not None:
-                        where = [place[qubit] for qubit in qubits]
-                        model.add_quantum_error(channel, name, where)
+                if all(qubit in place for qubit in qubits) and name not in _FREE:
+                    channel = depolarizing_error(_strength(error, len(qubits)), len(qubits))
+                    model.add_quantum_error(channel, name, [place[qubit] for qubit in qubits])
         return model
 
 
@@ -160,10 +179,7 @@ def _probability(value: float) -> float:
     return min(max(float(value), 0.0), 0.5)
 
 
-def _depolarizing(error: float, qubits: int) -> Any:
+def _strength(error: float, qubits: int) -> float:
     # The calibration gives the average gate infidelity r; the channel wants r * d / (d - 1).
-    dimension = 2**qubits
-    strength = float(error) * dimension / (dimension - 1)
-    if strength <= 0:
-        return None
-    return depolarizing_error(min(strength, 1.0), qubits)
+    dimension: int = 2**qubits
+    return float(min(max(error * dimension / (dimension - 1), 0.0), 1.0))

@@ -9,10 +9,9 @@ import logging
 from collections.abc import Iterable
 
 from . import world
-from .clock import Clock, ClockPatch, ClockState
+from .clock import ClockPatch
 from .config import ServerConfig
 from .errors import ApiError, BadRequest, NotFound
-from .faults import Faults
 from .model import (
     CANCELLED,
     COMPLETED,
@@ -24,10 +23,11 @@ from .model import (
     new_job_id,
 )
 from .pool import Pool
+from .settings import Settings
 from .snapshot import Snapshot
 from .store import Store
 from .submission import Submission
-from .world import Execution, QueuePatch, QueueState, Waiting
+from .world import QueuePatch, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,8 @@ class Engine:
         self._simulations: dict[str, asyncio.Task[None]] = {}
         self._next: dict[str, float] = {}
         self._wake = asyncio.Event()
-        if config.reset_settings:
-            for name in ("clock", "queues", "execution", "faults"):
-                store.set_setting(name, None)
-        self._load_settings()
+        self._floor = 0.0
+        self.settings = Settings(config, store)
 
     def start(self) -> None:
         """Take up the jobs that had not ended when the last process did."""
@@ -71,10 +69,10 @@ class Engine:
         while True:
             self._wake.clear()
             delay = 0.5
-            if self.clock.ticking:
-                now = self._advance(self.clock.local())
+            if self.settings.clock.ticking:
+                now = self._advance(self.settings.clock.local())
                 upcoming = min(self._next.values(), default=now + 3600)
-                delay = min(0.5, max(0.002, (upcoming - now) / self.clock.state.rate))
+                delay = min(0.5, max(0.002, (upcoming - now) / self.settings.clock.state.rate))
             try:
                 await asyncio.wait_for(self._wake.wait(), delay)
             except TimeoutError:
@@ -89,7 +87,7 @@ class Engine:
 
     async def time(self) -> float:
         """Return the virtual time after everything due by then has been done."""
-        return self._advance(await self.clock.now())
+        return self._advance(await self.settings.clock.now())
 
     def job(self, job_id: str, instance: str | None = None) -> Job:
         """Return a job of this instance (any, when None).
@@ -108,9 +106,9 @@ class Engine:
         Virtual time that runs faster than real time would otherwise pass them by. In real time
         it returns at once: there a late simulation just makes the job run longer.
         """
-        if self.clock.realtime:
+        if self.settings.clock.realtime:
             return
-        now = self.clock.local()
+        now = self.settings.clock.local()
         tasks = [
             self._simulations[job.id]
             for job in jobs
@@ -126,11 +124,11 @@ class Engine:
     def pending(self, backend: str) -> int:
         """Return the queue length that the service reports for a backend."""
         own = sum(job.backend == backend and job.state == QUEUED for job in self._active.values())
-        return self.queues[backend].length + own
+        return self.settings.queues[backend].length + own
 
     def places(self, backend: str) -> dict[str, tuple[int, float]]:
         """Return ``{job id: (jobs ahead, expected virtual start)}`` of the queued jobs."""
-        queue, now = self.queues[backend], self._floor
+        queue, now = self.settings.queues[backend], self._floor
         plan = self._plan(backend)
         places = {}
         for own, (job_id, start) in enumerate(plan):
@@ -142,7 +140,7 @@ class Engine:
     async def submit(self, submission: Submission, instance: str) -> Job:
         """Accept a job: persisted when this returns."""
         now = round(await self.time(), 6)
-        queue = self.queues[submission.backend]
+        queue = self.settings.queues[submission.backend]
         ahead = 0 if submission.in_active_session else queue.length
         job = Job(
             id=new_job_id(),
@@ -151,7 +149,7 @@ class Engine:
             program=submission.program,
             created=now,
             executions=submission.executions,
-            duration=self.execution.duration(submission.executions),
+            duration=self.settings.execution.duration(submission.executions),
             ahead=float(ahead),
             ahead_at=now,
             tags=submission.tags,
@@ -160,10 +158,10 @@ class Engine:
             max_seconds=submission.max_seconds,
             calibration_id=submission.calibration_id,
         )
-        if failure := self.faults.take_failure(job.tags, job.backend):
+        if failure := self.settings.faults.take_failure(job.tags, job.backend):
             job.planned_failure = json.dumps([failure.reason, failure.reason_code])
             job.charged_if_failed = failure.charged
-            self._save_faults()
+            self.settings.keep_faults()
         self.store.add_job(job, submission.params)
         self._active[job.id] = job
         self._touch(job.backend)
@@ -182,7 +180,7 @@ class Engine:
         now = await self.time()
         job = self._active.get(job.id, job)
         job.cancel_attempts += 1
-        rule = self.faults.cancel_loses_race
+        rule = self.settings.faults.cancel_loses_race
         if job.terminal:
             self.store.save(job)
             raise ApiError(409, f"Job {job.id} is already in state {job.state}.", 1217)
@@ -211,43 +209,36 @@ class Engine:
     async def change_clock(self, patch: ClockPatch) -> None:
         """Change the clock and do what has become due."""
         await self.time()
-        self.clock.change(patch)
-        self.store.set_setting("clock", self.clock.state.model_dump())
+        self.settings.change_clock(patch)
         await self.time()
         self._wake.set()
 
-    async def change_queue(self, backend: str, patch: QueuePatch) -> None:
-        """Change the queue of one backend, or of all with ``*``.
+    def queues_named(self, backend: str) -> list[str]:
+        """Return the backends meant by a name, where ``*`` means all.
 
         Raises:
             BadRequest: No such backend.
         """
-        if backend != "*" and backend not in self.queues:
-            raise BadRequest(f"no backend {backend!r}; there are {', '.join(self.queues)}")
+        names = list(self.settings.queues)
+        if backend != "*" and backend not in names:
+            raise BadRequest(f"no backend {backend!r}; there are {', '.join(names)}")
+        return names if backend == "*" else [backend]
+
+    async def change_queue(self, backend: str, patch: QueuePatch) -> None:
+        """Change the queue of one backend, or of all with ``*``; raises as ``queues_named``."""
         now = await self.time()
-        for name in self.queues if backend == "*" else [backend]:
-            old = self.queues[name]
+        for name in self.queues_named(backend):
+            old = self.settings.queues[name]
             new = old.model_copy(update=patch.model_dump(exclude_none=True, exclude={"requeue"}))
             moved = [j for j in self._active.values() if j.backend == name and j.state == QUEUED]
             for job in moved:
                 waiting = self._waiting(job)
                 job.ahead = world.repositioned(waiting, old, new, patch.requeue, now)
                 job.ahead_at = now
-            self.queues[name] = new
+            self.settings.set_queue(name, new)
             self.store.save(*moved)
             self._touch(name)
-        self.store.set_setting("queues", {n: q.model_dump() for n, q in self.queues.items()})
         self._advance(now)
-
-    def change_execution(self, execution: Execution) -> None:
-        """Set the execution model for jobs accepted from now on."""
-        self.execution = execution
-        self.store.set_setting("execution", execution.model_dump())
-
-    def change_faults(self, faults: Faults) -> None:
-        """Replace the fault switches."""
-        self.faults = faults
-        self._save_faults()
 
     async def reset(self) -> None:
         """Forget all jobs, sessions and counts, and go back to the start-up settings."""
@@ -255,39 +246,12 @@ class Engine:
         await self.close()
         self._simulations.clear()
         self.store.forget(everything=True)
-        self._load_settings()
+        self.settings = Settings(self.config, self.store)
         self._floor = 0.0
         self._next.clear()
         self._wake.set()
 
     # -- inside ---------------------------------------------------------------------------
-
-    def _load_settings(self) -> None:
-        config, store = self.config, self.store
-        mode = "followed" if config.clock_url else "stepped" if config.stepped else "rate"
-        fresh = ClockState.model_validate(
-            {"mode": mode, "rate": config.rate, "url": config.clock_url}
-        )
-        kept = store.setting("clock")
-        self.clock = Clock(ClockState.model_validate(kept) if kept else fresh)
-        store.set_setting("clock", self.clock.state.model_dump())
-        queue = QueueState(
-            length=config.queue_length, seconds_per_job=config.seconds_per_job, slots=config.slots
-        )
-        kept = store.setting("queues") or {}
-        self.queues = {
-            name: QueueState.model_validate(kept[name]) if name in kept else queue.model_copy()
-            for name in self.snapshots
-        }
-        execution = Execution(
-            overhead_seconds=config.overhead_seconds, seconds_per_shot=config.seconds_per_shot
-        )
-        kept = store.setting("execution")
-        self.execution = Execution.model_validate(kept) if kept else execution
-        self.faults = Faults.model_validate(store.setting("faults") or {})
-
-    def _save_faults(self) -> None:
-        self.store.set_setting("faults", self.faults.model_dump())
 
     def _touch(self, backend: str) -> None:
         self._next[backend] = float("-inf")
@@ -299,18 +263,8 @@ class Engine:
             if now >= self._next.get(backend, float("-inf")):
                 self._advance_backend(backend, now)
         self._floor = now
-        if self.clock.state.mode == "followed":
-            self._keep_followed_time(now)
+        self.settings.keep_followed_time()
         return now
-
-    def _keep_followed_time(self, now: float) -> None:
-        # Without this, a restart before the outside clock answers would be in the past.
-        if now - self._kept_time > 1.0:
-            self._kept_time = now
-            self.store.set_setting("clock", self.clock.state.model_dump())
-
-    _kept_time = 0.0
-    _floor = 0.0
 
     def _advance_backend(self, backend: str, now: float) -> None:
         changed = []
@@ -336,7 +290,7 @@ class Engine:
         mine = [job for job in self._active.values() if job.backend == backend]
         waiting = [self._waiting(job) for job in mine if job.state == QUEUED]
         until = [job.due or 0.0 for job in mine if job.state == RUNNING]
-        return world.starts(waiting, until, self.queues[backend], self._floor)
+        return world.starts(waiting, until, self.settings.queues[backend], self._floor)
 
     @staticmethod
     def _waiting(job: Job) -> Waiting:
@@ -398,7 +352,7 @@ class Engine:
         if job.terminal or job.id not in self._active:
             return
         assert job.started is not None and job.due is not None
-        now = self.clock.local()
+        now = self.settings.clock.local()
         if answer["ok"]:
             job.outcome = "ok"
         else:
@@ -407,7 +361,7 @@ class Engine:
             # A device refuses such a job early instead of holding the machine for its shots.
             job.due = min(job.due, job.started + _FAILS_AFTER_SECONDS)
         if job.due <= now:
-            self._finish(job, max(job.due, now) if self.clock.realtime else job.due)
+            self._finish(job, max(job.due, now) if self.settings.clock.realtime else job.due)
         self.store.save(job, result=answer.get("result"))
         self._touch(job.backend)
 

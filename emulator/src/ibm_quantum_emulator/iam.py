@@ -42,7 +42,7 @@ class Identity:
         Raises:
             ApiError: Empty or revoked key.
         """
-        if not api_key or api_key in self._engine.faults.revoked_keys:
+        if not api_key or api_key in self._engine.settings.faults.revoked_keys:
             raise ApiError(400, "Provided API key could not be found.")
         now = int(time.time())
         claims = {"iss": "emulator", "sub": api_key, "iat": now, "exp": now + _TOKEN_SECONDS}
@@ -68,7 +68,7 @@ class Identity:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"])
         except jwt.PyJWTError as error:
             raise ApiError(401, f"The token is not valid: {error}", 1200) from error
-        if claims["sub"] in self._engine.faults.revoked_keys:
+        if claims["sub"] in self._engine.settings.faults.revoked_keys:
             raise ApiError(401, "The API key has been revoked.", 1200)
         return str(claims["sub"])
 

@@ -41,8 +41,16 @@ class _Worker:
             start_new_session=True,
         )
         worker = cls(process)
-        await worker.read()
+        try:
+            await worker.read()
+        except BaseException:
+            await worker.kill()
+            raise
         return worker
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
 
     async def read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -102,6 +110,7 @@ class Pool:
             except (asyncio.IncompleteReadError, ConnectionError):
                 log.warning("a simulator process died; starting another")
                 await self._replace(worker)
+                await self._replace_dead()
             except asyncio.CancelledError:
                 self._in_background(self._drain(worker))
                 raise
@@ -126,12 +135,8 @@ class Pool:
         self._in_background(self._add())
 
     async def _add(self) -> None:
-        starting = asyncio.ensure_future(_Worker.start(self._errors))
         try:
-            worker = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            starting.cancel()
-            raise
+            worker = await _Worker.start(self._errors)
         except Exception:
             log.exception("a simulator process did not start; see worker.log")
             await asyncio.sleep(1.0)
@@ -146,6 +151,16 @@ class Pool:
         await worker.kill()
         if not self._closed:
             self._spawn()
+
+    async def _replace_dead(self) -> None:
+        # Whatever killed one may have killed others that nobody has missed yet.
+        await asyncio.sleep(0.1)
+        idle = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        for worker in idle:
+            if worker.alive:
+                self._idle.put_nowait(worker)
+            else:
+                await self._replace(worker)
 
     async def _drain(self, worker: _Worker) -> None:
         # Starting a process costs seconds, so an unwanted short simulation may end by itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,18 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.primitives import SamplerV2
 
 from .device import Device, Limits, active_qubits, relabelled
+from .trajectories import sample_histories
 
 _SMALL = 8
+_SEEDS = 2**31 - 1
+
+_Array = np.ndarray[Any, Any]
 
 
 def sample(
     device: Device,
     circuit: QuantumCircuit,
-    values: np.ndarray[Any, Any],
+    values: _Array,
     *,
     shots: int,
     seed: int,
@@ -44,22 +49,62 @@ def sample(
         register.name: np.zeros((*shape, shots, math.ceil(register.size / 8)), dtype=np.uint8)
         for register in circuit.cregs
     }
-    for number, qubits in enumerate(_packed(_parts(circuit))):
+    for number, qubits in enumerate(_packed(_parts(circuit), min(_SMALL, limits.most))):
         small = relabelled(circuit, qubits)
-        backend = device.simulator(qubits, limits, shots)
-        sampler = SamplerV2.from_backend(backend, seed=(seed + number) % (2**31 - 1))
         used = list(small.parameters)
-        if used:
-            chosen = values[..., [position[parameter] for parameter in used]]
-            pub = SamplerPub(small, BindingsArray({tuple(used): chosen}), shots)
-        else:
-            pub = SamplerPub(small, shots=shots * math.prod(shape))
-        data = sampler.run([pub]).result()[0].data
-        for name, found in data.items():
+        chosen = values[..., [position[parameter] for parameter in used]]
+        part = _Part(device, small, qubits, limits, shots, (seed + 104729 * number) % _SEEDS)
+        found = part.histories(chosen) if part.flat else part.shots_one_by_one(chosen)
+        for name, array in found.items():
             # Every classical bit is written by one part only and is zero in the others.
-            bits[name] |= found.array.reshape(bits[name].shape)
+            bits[name] |= array
     sizes = {register.name: register.size for register in circuit.cregs}
     return {name: BitArray(array, sizes[name]) for name, array in bits.items()}
+
+
+@dataclass
+class _Part:
+    """A part of a circuit, relabelled, with all that is needed to sample it."""
+
+    device: Device
+    circuit: QuantumCircuit
+    qubits: list[int]
+    limits: Limits
+    shots: int
+    seed: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether gate noise is wanted and can be drawn beforehand."""
+        return self.limits.noise == "full" and not self.circuit.has_control_flow_op()
+
+    def histories(self, values: _Array) -> dict[str, _Array]:
+        """Sample with noisy histories, see :mod:`.trajectories`."""
+        backend = self.device.simulator(self.qubits, self.limits, self.shots, gate_noise=False)
+        strengths = self.device.strengths(self.circuit, self.qubits)
+        shape = values.shape[:-1]
+        rows: list[dict[str, _Array]] = []
+        for number, index in enumerate(np.ndindex(*shape)):
+            bound = self.circuit.assign_parameters(values[index])
+            seed = (self.seed + 15485863 * number) % _SEEDS
+            rows.append(sample_histories(bound, strengths, backend, shots=self.shots, seed=seed))
+        if not rows:
+            return {}
+        return {
+            name: np.stack([row[name] for row in rows]).reshape(*shape, *rows[0][name].shape)
+            for name in rows[0]
+        }
+
+    def shots_one_by_one(self, values: _Array) -> dict[str, _Array]:
+        """Let Aer do everything."""
+        shape, used = values.shape[:-1], list(self.circuit.parameters)
+        backend = self.device.simulator(self.qubits, self.limits, self.shots)
+        if used:
+            pub = SamplerPub(self.circuit, BindingsArray({tuple(used): values}), self.shots)
+        else:
+            pub = SamplerPub(self.circuit, shots=self.shots * math.prod(shape))
+        data = SamplerV2.from_backend(backend, seed=self.seed).run([pub]).result()[0].data
+        return {name: found.array.reshape(*shape, self.shots, -1) for name, found in data.items()}
 
 
 def _parts(circuit: QuantumCircuit) -> list[list[int]]:
@@ -94,14 +139,14 @@ def _parts(circuit: QuantumCircuit) -> list[list[int]]:
     return list(parts.values())
 
 
-def _packed(parts: list[list[int]]) -> list[list[int]]:
+def _packed(parts: list[list[int]], size: int) -> list[list[int]]:
     """Join small parts: a run of Aer costs more than a few more qubits."""
     packed: list[list[int]] = []
     bin_: list[int] = []
     for part in sorted(parts, key=len, reverse=True):
-        if len(part) > _SMALL // 2:
+        if len(part) > size // 2:
             packed.append(part)
-        elif len(bin_) + len(part) > _SMALL:
+        elif len(bin_) + len(part) > size:
             packed.append(sorted(bin_))
             bin_ = list(part)
         else:

@@ -250,6 +250,8 @@ class Store:
         with self._transaction():
             for table in ("jobs", "tags", "params", "results", "sessions", "posts", "requests"):
                 self._db.execute(f"DELETE FROM {table}")
+            # The ordinal decides a job's seed: after a reset, results repeat.
+            self._db.execute("DELETE FROM sqlite_sequence")
             if everything:
                 self._db.execute("DELETE FROM settings WHERE name <> 'secret'")
 

@@ -40,12 +40,12 @@ def main() -> None:
     os.dup2(2, 1)
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read_all, args=(sys.stdin.buffer, requests), daemon=True).start()
-    with contextlib.suppress(OSError):
-        os.nice(5)
-
     # After the watch on the parent has begun: this import takes seconds.
     from .simulate import simulate  # noqa: PLC0415
 
+    # Simulations give way to the HTTP loop; the start need not.
+    with contextlib.suppress(OSError):
+        os.nice(5)
     _send(answers, {"ready": True})
     while True:
         _send(answers, simulate(requests.get()))

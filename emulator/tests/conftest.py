@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_ibm_runtime import SamplerV2
+
+from ibm_quantum_emulator.process import EmulatorProcess
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(60))
+        item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
+
+
+@pytest.fixture(scope="session")
+def ibm_emulator_options() -> dict[str, object]:
+    return {
+        "noise": "none",
+        "stepped": True,
+        "backend": ["ibm_torino", "small=manila"],
+        "instance": ["emulator", "premium-one:premium:eu-de"],
+        "max_active_qubits": 6,
+    }
+
+
+@pytest.fixture(scope="session")
+def session_service(ibm_emulator_process: EmulatorProcess) -> Any:
+    return ibm_emulator_process.service()
+
+
+@pytest.fixture
+def service(ibm_emulator: EmulatorProcess, session_service: Any) -> Any:
+    return session_service
+
+
+@pytest.fixture(scope="session")
+def backend(session_service: Any) -> Any:
+    return session_service.backend("ibm_torino")
+
+
+@pytest.fixture(scope="session")
+def isa(backend: Any) -> Callable[[QuantumCircuit], QuantumCircuit]:
+    return generate_preset_pass_manager(0, backend=backend).run
+
+
+@pytest.fixture(scope="session")
+def bell(isa: Callable[[QuantumCircuit], QuantumCircuit]) -> QuantumCircuit:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure_all()
+    return isa(circuit)
+
+
+@pytest.fixture
+def submit(ibm_emulator: EmulatorProcess, backend: Any, bell: QuantumCircuit) -> Callable[..., Any]:
+    def run(*tags: str, shots: int = 64, circuits: Any = None, **options: Any) -> Any:
+        sampler = SamplerV2(backend)
+        if tags:
+            sampler.options.environment.job_tags = list(tags)
+        if options:
+            sampler.options.update(**options)
+        return sampler.run(circuits or [bell], shots=shots)
+
+    return run

@@ -1,0 +1,287 @@
+"""From what a rung produced to an answer that was checked against the input."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import dimod
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from qsaga.core.errors import ResultUnusable
+from qsaga.core.jobs import Estimate, Optimise, Sample, Workload
+from qsaga.core.ports import CircuitResult
+from qsaga.core.results import (
+    Answer,
+    Confidence,
+    EstimateAnswer,
+    Histogram,
+    OptimiseAnswer,
+    Quality,
+    SampleAnswer,
+)
+from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
+from qsaga.problems.polish import Polisher, descend, energies
+from qsaga.problems.registry import parse
+
+CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
+SAMPLE_SET = "application/vnd.dimod.sampleset+json"
+
+MAX_BINS = 30
+MOST_CANDIDATES = 256
+"""Of the polished samples only so many, lowest energy first, are repaired and checked."""
+
+REGISTER = "meas"
+"""The register that is read where a circuit has several."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Distinct samples as measured.
+
+    Args:
+        bits: 0/1, shape (samples, variables), columns in the model's order.
+        repeats: how often each was found, shape (samples,).
+        reads: energies of all reads, where a solver reports more than it returns samples.
+    """
+
+    bits: Bits
+    repeats: npt.NDArray[np.int64]
+    reads: Floats | None = None
+
+
+def verify(
+    workload: Workload,
+    model: bytes | None,
+    raw: bytes,
+    media: str,
+    polisher: Polisher = descend,
+) -> tuple[Answer, bool]:
+    """The best answer in a raw result, and whether polishing made it better than any sample.
+
+    Args:
+        workload: what was asked.
+        model: dimod BQM file that the rung worked on; None formulates it again.
+        raw: a CircuitResult (``CIRCUIT_RESULT``) or a dimod SampleSet (``SAMPLE_SET``), JSON.
+        media: which of the two.
+        polisher: improves samples; see ``qsaga.problems.polish``.
+
+    Nothing in here is random: the same raw result always gives the same answer.
+
+    Raises ResultUnusable if the result is malformed, empty, of the wrong width, or if no sample
+    leads to a feasible solution.
+    """
+    if isinstance(workload, Optimise):
+        return _optimise(workload, model, raw, media, polisher)
+    if media != CIRCUIT_RESULT:
+        raise ResultUnusable(f"a result of type {media} cannot answer {workload.kind}")
+    result = _circuit_result(raw)
+    if isinstance(workload, Sample):
+        return _sample(result), False
+    return _estimate(workload, result), False
+
+
+def _optimise(
+    workload: Optimise, model: bytes | None, raw: bytes, media: str, polisher: Polisher
+) -> tuple[OptimiseAnswer, bool]:
+    kind, given = parse(workload.problem)
+    bqm = kind.formulate(given) if model is None else load_model(model)
+    names = kind.variables(given)
+    if tuple(bqm.variables) != names:
+        raise ResultUnusable("the model's variables are not those of the input")
+    samples = _counted(raw, names) if media == CIRCUIT_RESULT else _sampled(raw, media, names)
+    objectives = kind.objectives(given, samples.bits)
+    feasible = kind.feasibles(given, samples.bits)
+    # An infeasible sample takes part polished only: to repair it would be slow and find no more.
+    pool = np.vstack([polisher(bqm, samples.bits), samples.bits[feasible]])
+    solution = _best(kind, given, bqm, np.unique(pool, axis=0))
+    if solution is None:
+        raise ResultUnusable("no sample can be decoded to a feasible answer")
+    value = kind.objective(given, solution)
+    baseline = kind.objective(given, kind.baseline(given))
+    raw_best = _raw_best(kind, objectives, feasible)
+    weights = samples.repeats * feasible
+    quality = Quality(
+        feasible=True,
+        objective=value,
+        sense=kind.sense,
+        raw_best=raw_best,
+        raw_mean=float(np.average(objectives, weights=weights)) if weights.any() else None,
+        feasible_share=float(weights.sum() / samples.repeats.sum()),
+        baseline=baseline,
+        bound=kind.bound(given),
+        confidence=(
+            Confidence.BETTER_THAN_BASELINE if kind.better(value, baseline) else Confidence.FEASIBLE
+        ),
+        histogram=_histogram(kind, samples, objectives, weights),
+    )
+    answer = OptimiseAnswer(
+        solution=kind.solution_json(given, solution),
+        explanation=kind.explain(given, solution),
+        quality=quality,
+    )
+    return answer, raw_best is None or kind.better(value, raw_best)
+
+
+def _best(
+    kind: ProblemType[Any, Any],
+    given: ProblemInput,
+    bqm: dimod.BinaryQuadraticModel,
+    pool: Bits,
+) -> Any:
+    """The best feasible solution among samples, repaired where they need it, or None."""
+    names = kind.variables(given)
+    # The sort is stable, so ties never depend on the machine.
+    order = np.argsort(energies(bqm, pool), kind="stable")[:MOST_CANDIDATES]
+    best, best_value = None, math.nan
+    for row in pool[order].tolist():
+        solution = kind.decode(given, dict(zip(names, row, strict=True)))
+        if not kind.feasible(given, solution):
+            solution = kind.repair(given, solution)
+            if not kind.feasible(given, solution):
+                continue
+        value = kind.objective(given, solution)
+        if best is None or kind.better(value, best_value):
+            best, best_value = solution, value
+    return best
+
+
+def _raw_best(kind: ProblemType[Any, Any], objectives: Floats, feasible: Bools) -> float | None:
+    found = objectives[feasible]
+    if not len(found):
+        return None
+    return float(found.max() if kind.sense == "maximise" else found.min())
+
+
+def _histogram(
+    kind: ProblemType[Any, Any],
+    samples: Samples,
+    objectives: Floats,
+    weights: npt.NDArray[np.int64],
+) -> Histogram | None:
+    """Objectives of the feasible samples, or of all reads where a solver lists their energies."""
+    values, counts = objectives[weights > 0], weights[weights > 0]
+    if samples.reads is not None and len(samples.reads):
+        values = kind.objective_of_energy(samples.reads)
+        counts = np.ones(len(values), dtype=np.int64)
+    if not len(values):
+        return None
+    low, high = float(values.min()), float(values.max())
+    whole = np.all(values == np.round(values))
+    if whole and high - low < MAX_BINS:
+        edges = np.arange(low, high + 2) - 0.5
+    elif math.isclose(low, high):
+        edges = np.array([low - 0.5, high + 0.5])
+    else:
+        edges = np.linspace(low, high, MAX_BINS + 1)
+    found, edges = np.histogram(values, bins=edges, weights=counts)
+    return Histogram(
+        edges=tuple(float(edge) for edge in edges), counts=tuple(int(count) for count in found)
+    )
+
+
+# --- what rungs produce ----------------------------------------------------------------------
+
+
+def load_model(data: bytes) -> dimod.BinaryQuadraticModel:
+    """A model from the bytes of dimod's file format. Raises ResultUnusable if they are damaged."""
+    try:
+        model: dimod.BinaryQuadraticModel = dimod.BinaryQuadraticModel.from_file(data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ResultUnusable(f"the model cannot be read: {error}") from error
+    return model
+
+
+def dump_model(model: dimod.BinaryQuadraticModel) -> bytes:
+    """A model as the bytes of dimod's file format."""
+    with model.to_file() as file:
+        return bytes(file.read())
+
+
+def _circuit_result(raw: bytes) -> CircuitResult:
+    try:
+        return CircuitResult.model_validate_json(raw)
+    except ValidationError as error:
+        raise ResultUnusable(f"the circuit result cannot be read: {error}") from error
+
+
+def _register(counts: dict[str, dict[str, int]]) -> dict[str, int]:
+    if REGISTER in counts:
+        return counts[REGISTER]
+    if len(counts) == 1:
+        return next(iter(counts.values()))
+    raise ResultUnusable(f"no register {REGISTER!r} among {', '.join(sorted(counts)) or 'none'}")
+
+
+def _check_counts(register: str, counts: dict[str, int], width: int | None = None) -> None:
+    if not counts or sum(counts.values()) <= 0:
+        raise ResultUnusable(f"register {register!r}: no counts")
+    if min(counts.values()) < 0:
+        raise ResultUnusable(f"register {register!r}: a negative count")
+    wanted = width if width is not None else len(next(iter(counts)))
+    for bits in counts:
+        if len(bits) != wanted or set(bits) - {"0", "1"}:
+            raise ResultUnusable(f"register {register!r}: {bits!r} is not {wanted} bits")
+
+
+def _counted(raw: bytes, names: tuple[str, ...]) -> Samples:
+    result = _circuit_result(raw)
+    counts = {bits: count for bits, count in _register(result.counts).items() if count}
+    _check_counts(REGISTER, counts, len(names))
+    digits = np.frombuffer("".join(counts).encode("ascii"), dtype=np.uint8) - ord("0")
+    # Bit 0 is the rightmost character and stands for variable 0.
+    bits = digits.reshape(len(counts), len(names))[:, ::-1].astype(np.int8)
+    return Samples(bits, np.array(list(counts.values()), dtype=np.int64))
+
+
+def _sampled(raw: bytes, media: str, names: tuple[str, ...]) -> Samples:
+    if media != SAMPLE_SET:
+        raise ResultUnusable(f"a result of type {media} cannot answer optimise")
+    try:
+        found: Any = dimod.SampleSet.from_serializable(json.loads(raw))
+        reads = np.array(found.info.get("energies", []), dtype=np.float64)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultUnusable(f"the sample set cannot be read: {error}") from error
+    if not len(found):
+        raise ResultUnusable("the sample set is empty")
+    if set(found.variables) != set(names):
+        raise ResultUnusable("the sample set is over other variables than the input")
+    if not np.all(np.isfinite(reads)):
+        raise ResultUnusable("the sample set reports energies that are not finite")
+    columns = [found.variables.index(name) for name in names]
+    values = found.record.sample[:, columns]
+    bits = (values > 0).astype(np.int8)
+    return Samples(bits, found.record.num_occurrences.astype(np.int64), reads)
+
+
+# --- sample and estimate ---------------------------------------------------------------------
+
+
+def _sample(result: CircuitResult) -> SampleAnswer:
+    if not result.counts:
+        raise ResultUnusable("no register was measured")
+    for register, counts in result.counts.items():
+        _check_counts(register, counts)
+        if sum(counts.values()) != result.shots:
+            raise ResultUnusable(
+                f"register {register!r}: {sum(counts.values())} counts, {result.shots} shots"
+            )
+    return SampleAnswer(counts=result.counts, shots=result.shots)
+
+
+def _estimate(workload: Estimate, result: CircuitResult) -> EstimateAnswer:
+    wanted = len(workload.observables)
+    if len(result.values) != wanted or len(result.standard_errors) != wanted:
+        raise ResultUnusable(
+            f"{len(result.values)} values and {len(result.standard_errors)} standard errors "
+            f"for {wanted} observables"
+        )
+    if not all(math.isfinite(value) for value in (*result.values, *result.standard_errors)):
+        raise ResultUnusable("a value is not finite")
+    if min(result.standard_errors) < 0:
+        raise ResultUnusable("a standard error is negative")
+    return EstimateAnswer(values=result.values, standard_errors=result.standard_errors)

@@ -1,0 +1,87 @@
+"""Circuits that users supply."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import pytest
+from qiskit import QuantumCircuit, qasm3, qpy
+from qiskit.circuit import Parameter
+
+from adapters.circuits import SOURCE, QiskitCircuitReader, from_qpy, to_qpy
+from qsaga.core.errors import InvalidRequest
+
+HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\n'
+BELL = HEAD + "h q[0];\ncx q[0], q[1];\n"
+MEASURED = HEAD + "bit[2] c;\nh q[0];\ncx q[0], q[1];\nc = measure q;\n"
+MID = HEAD + "bit[2] c;\nh q[0];\nc[0] = measure q[0];\ncx q[0], q[1];\nc[1] = measure q[1];\n"
+
+reader = QiskitCircuitReader()
+
+
+def packed(*circuits: QuantumCircuit) -> str:
+    buffer = io.BytesIO()
+    qpy.dump(list(circuits), buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_qpy_round_trip() -> None:
+    circuit = qasm3.loads(MEASURED)
+    assert from_qpy(to_qpy(circuit)) == circuit
+    with pytest.raises(ValueError, match="not a QPY file"):
+        from_qpy(b"QISKIT\x11 nonsense")
+
+
+def test_sampling() -> None:
+    data, qubits = reader.read("qasm3", MEASURED, "sample")
+    assert (qubits, [r.name for r in from_qpy(data).cregs]) == (2, ["c"])
+    data, _ = reader.read("qasm3", MID, "sample")
+    assert from_qpy(data).count_ops()["measure"] == 2
+    # No classical bits: every qubit is measured.
+    data, _ = reader.read("qasm3", BELL, "sample")
+    assert [r.name for r in from_qpy(data).cregs] == ["meas"]
+    assert from_qpy(data).count_ops()["measure"] == 2
+
+
+def test_estimating() -> None:
+    for source in (BELL, MEASURED):
+        data, qubits = reader.read("qasm3", source, "estimate")
+        assert qubits == 2
+        assert from_qpy(data).num_clbits == 0
+        assert dict(from_qpy(data).count_ops()) == {"h": 1, "cx": 1}
+
+
+def test_qpy_source() -> None:
+    circuit = QuantumCircuit(3)
+    circuit.h(range(3))
+    data, qubits = reader.read("qpy", packed(circuit), "sample")
+    assert (qubits, from_qpy(data).count_ops()["measure"]) == (3, 3)
+
+
+def parameterised() -> QuantumCircuit:
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("theta"), 0)
+    return circuit
+
+
+REFUSED = [
+    ("qasm3", "OPENQASM 3.0;\nqubit q\n", "sample", "not readable OpenQASM 3"),
+    ("qasm3", "hello", "sample", "not readable OpenQASM 3"),
+    ("qasm3", HEAD + "warp q[0];\n", "sample", "not readable OpenQASM 3"),
+    ("qasm3", "OPENQASM 3.0;\n", "sample", "no qubits"),
+    ("qasm3", HEAD + "bit[2] c;\nh q[0];\n", "sample", "nothing is measured"),
+    ("qasm3", MID, "estimate", "measures on its way"),
+    ("qasm3", HEAD + "input float theta;\nrx(theta) q[0];\n", "sample", "free parameters: theta"),
+    ("qpy", packed(parameterised()), "sample", "free parameters: theta"),
+    ("qpy", packed(QuantumCircuit(1), QuantumCircuit(1)), "sample", "2 circuits"),
+    ("qpy", base64.b64encode(b"nonsense").decode(), "sample", "not a QPY file"),
+    ("qpy", "%%%", "sample", "base64"),
+]
+
+
+@pytest.mark.parametrize(("format", "source", "verb", "problem"), REFUSED)
+def test_refused(format: str, source: str, verb: str, problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        reader.read(format, source, "sample" if verb == "sample" else "estimate")
+    assert caught.value.field == SOURCE

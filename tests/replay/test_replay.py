@@ -1,0 +1,56 @@
+"""Recorded histories of every branch still replay: no edit may break a job under way."""
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from qsaga.payloads import data_converter
+from qsaga.settings import Settings
+from worker import workflow_runner
+from workflows import WORKFLOWS
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+
+BRANCHES = {
+    "cancelled.job",
+    "cancelled.run",
+    "completed.job",
+    "completed.run",
+    "deadline.job",
+    "degraded_forecast.job",
+    "degraded_waiting.job",
+    "degraded_waiting.run",
+    "failed_remote.job",
+    "failed_remote.run",
+    "late.job",
+    "late.run",
+    "refused.job",
+    "timed_out_admit.job",
+    "timed_out_compile.run",
+    "timed_out_encode.job",
+    "timed_out_execution.run",
+    "timed_out_postprocess.job",
+    "timed_out_retrieval.run",
+    "timed_out_simulate.job",
+    "timed_out_submit.run",
+}
+
+
+def test_every_branch_is_recorded() -> None:
+    assert {path.stem for path in HISTORIES} >= BRANCHES, "run `make record-histories`"
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_history_replays(path: Path, tmp_path: Path) -> None:
+    text = path.read_text()
+    started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
+    history = WorkflowHistory.from_json(started["originalExecutionRunId"], text)
+    replayer = Replayer(
+        workflows=WORKFLOWS,
+        data_converter=data_converter(Settings(data_dir=tmp_path)),
+        workflow_runner=workflow_runner(),
+    )
+    await replayer.replay_workflow(history)

@@ -1,0 +1,158 @@
+"""qsaga's own processes in one: client, worker, adapters, on real servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import SecretStr
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+import worker
+from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.client import JobHandle, QsagaClient
+from qsaga.connection import register_search_attributes
+from qsaga.core.jobs import JobRequest
+from qsaga.core.ports import JobRecord
+from qsaga.core.results import JobResult
+from qsaga.payloads import data_converter
+from qsaga.settings import IBMSettings, Settings, TemporalSettings
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def settings_for(
+    folder: Path, emulator: EmulatorProcess, address: str = "", **more: object
+) -> Settings:
+    """Settings that point at the emulator."""
+    return Settings.model_validate(
+        {
+            "deployment": "test",
+            "data_dir": folder,
+            "temporal": TemporalSettings(address=address, task_queue=f"qsaga-{uuid4().hex[:8]}"),
+            "ibm": IBMSettings(
+                token=SecretStr("emulator-key"),
+                instance="emulator",
+                url="http://emulator.test",
+                proxy=emulator.url,
+                iam_url=emulator.url,
+                listing_grace=2.0,
+                call_timeout=30.0,
+            ),
+        }
+        | more
+    )
+
+
+@dataclass
+class Stack:
+    """What a test talks to."""
+
+    temporal: Client
+    client: QsagaClient
+    settings: Settings
+    parts: worker.Parts
+    emulator: EmulatorProcess
+    env: WorkflowEnvironment
+
+    async def run(self, request: JobRequest) -> JobResult:
+        """Start and wait, time skipping where the server can."""
+        return await self.result(await self.client.start(request))
+
+    async def result(self, handle: JobHandle) -> JobResult:
+        """Wait for the end of a job."""
+        async with self.skipping_time():
+            return await handle.result()
+
+    async def settled(self, result: JobResult) -> None:
+        """Wait until every hardware run of the job has closed its account."""
+        async with self.skipping_time():
+            for attempt in result.attempts:
+                if attempt.run_id:
+                    await self.temporal.get_workflow_handle(attempt.run_id).result()
+
+    @asynccontextmanager
+    async def skipping_time(self) -> AsyncIterator[None]:
+        """Let virtual time run. The SDK does so only for handles of its own ``start_workflow``."""
+        if not self.env.supports_time_skipping:
+            yield
+            return
+        service = self.env.client.test_service
+        await service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        try:
+            yield
+        finally:
+            await service.lock_time_skipping(LockTimeSkippingRequest())
+
+    def remote(self, run_id: str) -> list[dict[str, object]]:
+        """Ground truth: the remote jobs that were ever accepted for a run."""
+        return self.emulator.control.jobs(tag=run_id)
+
+    def record(self, job_id: str) -> JobRecord:
+        """The job's row."""
+        record = self.parts.records.get(job_id)
+        assert record is not None
+        return record
+
+    async def keep_history(self, name: str, workflow_id: str) -> int:
+        """Number of events; the history is written down when histories are being recorded."""
+        history = await self.temporal.get_workflow_handle(workflow_id).fetch_history()
+        if folder := os.environ.get("QSAGA_RECORD_HISTORIES"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{name}.json").write_text(history.to_json())
+        return len(history.events)
+
+
+@asynccontextmanager
+async def running_stack(
+    env: WorkflowEnvironment, emulator: EmulatorProcess, folder: Path, **more: object
+) -> AsyncIterator[Stack]:
+    """A worker on its own task queue, and a client for it."""
+    settings = settings_for(folder, emulator, **more)
+    config = env.client.config()
+    config["data_converter"] = data_converter(settings)
+    client = Client(**config)
+    await register_search_attributes(client)
+    parts = worker.build(settings)
+    async with worker.worker(client, settings, parts):
+        yield Stack(client, QsagaClient(client, settings), settings, parts, emulator, env)
+
+
+def abilene(problem: str = "maxcut", **changes: object) -> JobRequest:
+    """A request for the Abilene backbone under a new key."""
+    edges = [
+        line.split()[:2]
+        for line in (DATA / "abilene.edges").read_text().splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+    base: dict[str, object] = {
+        "key": f"k-{uuid4().hex[:12]}",
+        "workload": {
+            "kind": "optimise",
+            "problem": {"name": problem, "data": {"edges": edges}},
+            "algorithm": {"depth": 1},
+            "shots": 512,
+        },
+        "route": "hardware",
+        "budgets": {"solve": 0.3, "deadline": 86400},
+    }
+    return JobRequest.model_validate(base | changes)
+
+
+def bell(**changes: object) -> JobRequest:
+    """A two-qubit circuit to sample."""
+    source = (
+        'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nbit[2] c;\n'
+        "h q[0];\ncx q[0], q[1];\nc = measure q;\n"
+    )
+    base: dict[str, object] = {
+        "key": f"k-{uuid4().hex[:12]}",
+        "workload": {"kind": "sample", "circuit": {"source": source}, "shots": 400},
+    }
+    return JobRequest.model_validate(base | changes)

@@ -1,0 +1,78 @@
+"""Real servers, started once for each test process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.testing import WorkflowEnvironment
+
+from ibm_quantum_emulator.process import EmulatorProcess
+from tests.support.clock_bridge import ClockBridge
+from tests.support.stack import Stack, running_stack
+from tools.servers import resolve
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def skipping_env() -> AsyncIterator[WorkflowEnvironment]:
+    """The time-skipping server."""
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(resolve().test_server)
+    ) as env:
+        yield env
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def following_emulator(
+    skipping_env: WorkflowEnvironment,
+) -> AsyncIterator[EmulatorProcess]:
+    """An emulator on the time-skipping server's clock."""
+    bridge = ClockBridge(skipping_env, asyncio.get_running_loop())
+    emulator = EmulatorProcess(noise="none", clock_url=bridge.url)
+    await asyncio.to_thread(emulator.start)
+    yield emulator
+    await asyncio.to_thread(emulator.stop)
+    bridge.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def skipping(
+    skipping_env: WorkflowEnvironment, following_emulator: EmulatorProcess, tmp_path: Path
+) -> AsyncIterator[Stack]:
+    """qsaga on the time-skipping server, without any jobs."""
+    await asyncio.to_thread(following_emulator.control.reset)
+    async with running_stack(skipping_env, following_emulator, tmp_path) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[EmulatorProcess]:
+    """An emulator on its own clock."""
+    with EmulatorProcess(noise="none") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def dev_env() -> AsyncIterator[WorkflowEnvironment]:
+    """The dev server."""
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(resolve().cli),
+        dev_server_extra_args=[
+            "--dynamic-config-value",
+            "history.transferProcessorMaxPollRPS=1000",
+        ],
+    ) as env:
+        yield env
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def dev(
+    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
+) -> AsyncIterator[Stack]:
+    """qsaga on the dev server, without any jobs."""
+    await asyncio.to_thread(emulator.control.reset)
+    async with running_stack(dev_env, emulator, tmp_path) as stack:
+        yield stack

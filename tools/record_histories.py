@@ -1,0 +1,31 @@
+"""Records the histories that tests/replay replays, by running the stories that they tell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
+
+
+def main() -> int:
+    """Run the stories; keep the old histories if one of them fails."""
+    fresh = FOLDER.with_name("histories.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    environment = os.environ | {"QSAGA_RECORD_HISTORIES": str(fresh)}
+    stories = [sys.executable, "-m", "pytest", "-q", "tests/workflows/test_stories.py"]
+    failed = subprocess.run(stories, env=environment, check=False).returncode
+    if failed:
+        return failed
+    for scratch in ("short.json", "queued.run.json"):
+        (fresh / scratch).unlink(missing_ok=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    fresh.rename(FOLDER)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
