@@ -162,6 +162,9 @@ async def serve(settings: Settings) -> None:
 def main() -> None:
     """Entry point."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # They would tell of every pass of every transpilation and of every request.
+    for name in ("qiskit", "runtime", "base_primitive"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     asyncio.run(serve(Settings()))
 
 

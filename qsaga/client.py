@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import TimeoutError as TemporalTimeout
 from temporalio.service import RPCError, RPCStatusCode
 
 from qsaga.connection import connect
@@ -35,8 +37,16 @@ from qsaga.core.runs import (
     RunReport,
     RunStatus,
 )
+from qsaga.core.states import Layer
 from qsaga.problems.registry import parse
 from qsaga.settings import Settings
+
+WORKER_SLACK = 30.0
+"""Seconds for a worker to take up a plan, beside the budget of admission."""
+
+
+class _RanOut(QsagaError):
+    """A workflow used up the time that it was given as a whole."""
 
 
 class JobHandle:
@@ -184,16 +194,26 @@ class QsagaClient:
 
         Raises:
             InvalidRequest, PolicyRefused: as ``start`` would.
+            Unreachable: no worker answered within the budget of admission and half a minute.
         """
         check(request)
-        with _translated(request.job_id):
-            decision: Decision = await self.temporal.execute_workflow(
-                PLAN_JOB,
-                request,
-                id=f"plan/{request.job_id}/{uuid4().hex[:12]}",
-                task_queue=self._settings.temporal.task_queue,
-                result_type=Decision,
-            )
+        queue = self._settings.temporal.task_queue
+        limit = request.budgets.seconds(Layer.ADMIT) + WORKER_SLACK
+        try:
+            with _translated(request.job_id):
+                decision: Decision = await self.temporal.execute_workflow(
+                    PLAN_JOB,
+                    request,
+                    id=f"plan/{request.job_id}/{uuid4().hex[:12]}",
+                    task_queue=queue,
+                    result_type=Decision,
+                    # Somebody waits for it: where no worker runs it must not wait for ever.
+                    execution_timeout=timedelta(seconds=limit),
+                )
+        except _RanOut as error:
+            raise Unreachable(
+                f"no worker on task queue {queue!r} answered within {limit:g} s"
+            ) from error
         return decision
 
     async def _exists(self, job_id: str) -> bool:
@@ -237,6 +257,8 @@ def _translated(job_id: str) -> Iterator[None]:
             if cause.type == "ValidationError":
                 raise InvalidRequest("request", cause.message) from error
             raise from_failure(cause.type or "", cause.message) from error
+        if isinstance(cause, TemporalTimeout):
+            raise _RanOut(f"job {job_id} was ended: {cause}") from error
         raise QsagaError(f"job {job_id} was ended: {cause}") from error
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -124,7 +124,7 @@ def account_view(account: JobAccount) -> Group:
 
 
 def progress_line(progress: Progress, began: datetime | None) -> str:
-    """One line that says where a job stands."""
+    """One line that says where a job stands, with the seconds since ``began`` if that is given."""
     job, run = progress.job, progress.run
     words = [job.state.value]
     if job.rung is not None and not job.state.final:
@@ -137,9 +137,11 @@ def progress_line(progress: Progress, began: datetime | None) -> str:
             words.append(f"· given up: {run.giving_up}")
     if job.attempts and job.attempts[-1].reason:
         words.append(f"· {job.attempts[-1].rung.value}: {job.attempts[-1].reason}")
-    last = job.transitions[-1].at if job.transitions else None
-    passed = f"{(last - began).total_seconds():7.1f} s  " if began and last else ""
-    return passed + " ".join(words)
+    if began is None:
+        return " ".join(words)
+    # The two clocks may differ a little; a job that began in the future would look odd.
+    passed = max(0.0, (datetime.now(UTC) - began).total_seconds())
+    return f"{passed:7.1f} s  " + " ".join(words)
 
 
 def duration(value: float) -> str:

@@ -27,26 +27,22 @@ from qsaga.settings import IBMSettings, Settings, TemporalSettings
 DATA = Path(__file__).parents[2] / "data"
 
 
-def settings_for(
-    folder: Path, emulator: EmulatorProcess, address: str = "", **more: object
-) -> Settings:
-    """Settings that point at the emulator."""
-    return Settings.model_validate(
-        {
-            "deployment": "test",
-            "data_dir": folder,
-            "temporal": TemporalSettings(address=address, task_queue=f"qsaga-{uuid4().hex[:8]}"),
-            "ibm": IBMSettings(
-                token=SecretStr("emulator-key"),
-                instance="emulator",
-                url="http://emulator.test",
-                proxy=emulator.url,
-                iam_url=emulator.url,
-                listing_grace=2.0,
-                call_timeout=30.0,
-            ),
-        }
-        | more
+def settings_for(folder: Path, proxy: str, **ibm: object) -> Settings:
+    """Settings that point at an emulator behind ``proxy``."""
+    account: dict[str, object] = {
+        "token": SecretStr("emulator-key"),
+        "instance": "emulator",
+        "url": "http://emulator.test",
+        "proxy": proxy,
+        "iam_url": proxy,
+        "listing_grace": 2.0,
+        "call_timeout": 30.0,
+    }
+    return Settings(
+        deployment="test",
+        data_dir=folder,
+        temporal=TemporalSettings(task_queue=f"qsaga-{uuid4().hex[:8]}"),
+        ibm=IBMSettings.model_validate(account | ibm),
     )
 
 
@@ -76,6 +72,11 @@ class Stack:
             for attempt in result.attempts:
                 if attempt.run_id:
                     await self.temporal.get_workflow_handle(attempt.run_id).result()
+
+    @staticmethod
+    def run_id(result: JobResult) -> str:
+        """The id of the job's hardware run."""
+        return next(attempt.run_id for attempt in result.attempts if attempt.run_id)
 
     @asynccontextmanager
     async def skipping_time(self) -> AsyncIterator[None]:
@@ -111,10 +112,14 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    env: WorkflowEnvironment, emulator: EmulatorProcess, folder: Path, **more: object
+    env: WorkflowEnvironment,
+    emulator: EmulatorProcess,
+    folder: Path,
+    proxy: str = "",
+    **ibm: object,
 ) -> AsyncIterator[Stack]:
     """A worker on its own task queue, and a client for it."""
-    settings = settings_for(folder, emulator, **more)
+    settings = settings_for(folder, proxy or emulator.url, **ibm)
     config = env.client.config()
     config["data_converter"] = data_converter(settings)
     client = Client(**config)

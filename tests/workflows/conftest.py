@@ -16,33 +16,43 @@ from tests.support.stack import Stack, running_stack
 from tools.servers import resolve
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session")
 async def skipping_env() -> AsyncIterator[WorkflowEnvironment]:
-    """The time-skipping server."""
+    """A time-skipping server for each test.
+
+    An activity that times out or is cancelled while it runs stops such a server's clock for
+    good, so one test could make all later ones hang.
+    """
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(resolve().test_server)
     ) as env:
         yield env
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def following_emulator(
-    skipping_env: WorkflowEnvironment,
-) -> AsyncIterator[EmulatorProcess]:
+@pytest.fixture(scope="session")
+def bridge() -> Iterator[ClockBridge]:
+    """Where the emulator asks for the time."""
+    running = ClockBridge()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def following_emulator(bridge: ClockBridge) -> Iterator[EmulatorProcess]:
     """An emulator on the time-skipping server's clock."""
-    bridge = ClockBridge(skipping_env, asyncio.get_running_loop())
-    emulator = EmulatorProcess(noise="none", clock_url=bridge.url)
-    await asyncio.to_thread(emulator.start)
-    yield emulator
-    await asyncio.to_thread(emulator.stop)
-    bridge.close()
+    with EmulatorProcess(noise="none", clock_url=bridge.url) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def skipping(
-    skipping_env: WorkflowEnvironment, following_emulator: EmulatorProcess, tmp_path: Path
+    skipping_env: WorkflowEnvironment,
+    bridge: ClockBridge,
+    following_emulator: EmulatorProcess,
+    tmp_path: Path,
 ) -> AsyncIterator[Stack]:
     """qsaga on the time-skipping server, without any jobs."""
+    await asyncio.to_thread(bridge.follow, skipping_env.client.service_client.config.target_host)
     await asyncio.to_thread(following_emulator.control.reset)
     async with running_stack(skipping_env, following_emulator, tmp_path) as stack:
         yield stack

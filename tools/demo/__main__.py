@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -130,9 +130,12 @@ def _keep(stage: Stage, console: Console) -> None:
     console.print("To use it from another terminal:")
     for name, value in sorted(shown.items()):
         console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
-    console.print(f"Stop everything with Ctrl-C here, or: kill {os.getpid()}", style="bold")
+    stop = f"Stop everything with Ctrl-C here, or: kill {os.getpid()}"
+    console.print(stop, style="bold", highlight=False)
     sys.stdout.flush()
-    signal.pause()
+    # This is how it is meant to end, so it is no interruption.
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from qsaga.client import JobHandle, QsagaClient
 from qsaga.core.errors import QsagaError
 from qsaga.core.jobs import JobRequest, Optimise, Problem, submission_tag
 from qsaga.core.policy import Decision
-from qsaga.core.results import JobResult, OptimiseAnswer
+from qsaga.core.results import Histogram, JobResult, OptimiseAnswer
 from qsaga.core.runs import JobAccount
-from qsaga.core.states import Layer
+from qsaga.core.states import JobState, Layer
 from qsaga.problems.registry import parse
 from tools.demo.table import Board
 from tools.stage import Stage
@@ -108,15 +108,52 @@ class Play:
         return answer.quality.objective if isinstance(answer, OptimiseAnswer) else None
 
     @property
+    def histogram(self) -> Histogram | None:
+        """Objectives of the samples as measured."""
+        answer = self.result.answer if self.result else None
+        return answer.quality.histogram if isinstance(answer, OptimiseAnswer) else None
+
+    @property
     def charged(self) -> list[Remote]:
         """Remote jobs that cost something."""
         return [job for job in self.remote if job["charged_seconds"] > 0]
 
-    def layer(self, *layers: Layer) -> float | None:
-        """Seconds that these layers took together; None if none of them was entered."""
+    @property
+    def queue_seconds(self) -> float | None:
+        """How long the job waited for hardware; None if it never did."""
+        if self.source == "hardware" and self.remote and self.remote[0]["running"]:
+            return float(self.remote[0]["running"] - self.remote[0]["created"])
+        return self._layers(Layer.QUEUE)
+
+    @property
+    def run_seconds(self) -> float | None:
+        """How long the rung that answered worked: the machine by its own clock, or the solver."""
+        if self.source == "hardware" and self.remote and self.remote[0]["finished"]:
+            return float(self.remote[0]["finished"] - self.remote[0]["running"])
+        return self._layers(Layer.SOLVE, Layer.SIMULATE)
+
+    def _layers(self, *layers: Layer) -> float | None:
         timings = self.result.timings if self.result else ()
         found = [t.seconds for t in timings if t.layer in layers]
         return sum(found) if found else None
+
+    @property
+    def cost(self) -> str:
+        """What the job came to, late results and all."""
+        if self.account is None:
+            return "-"
+        costs = [charge.cost for charge in self.account.charges] or [self.account.result.cost]
+        return f"{sum(cost.money for cost in costs):.2f} {costs[0].currency}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What else is worth knowing."""
+        late = self.account.late_results if self.account else ()
+        found = [item.comparison for item in late]
+        if self.alternative is not None:
+            chosen = self.alternative.ladder[0].value
+            found.append(f"the policy alone: {chosen}, {self.alternative.rule}")
+        return found
 
     def entry(self) -> dict[str, Any]:
         """What report.json says."""
@@ -206,6 +243,16 @@ class Director:
             return any(job["state"] in states for job in await self.remote(play))
 
         await until(reached, f"the remote job is {' or '.join(states)}")
+
+    async def waits(self, play: Play, handle: JobHandle) -> None:
+        """Wait until the run knows that its remote job is in the queue, and it is there."""
+
+        async def known() -> bool:
+            run = (await handle.progress()).run
+            return run is not None and run.state is JobState.QUEUED
+
+        await until(known, "the run waits in the queue")
+        await self.remote_state(play, "Queued")
 
     async def _follow(self, play: Play, handle: JobHandle) -> None:
         while True:

@@ -106,7 +106,7 @@ async def worker_killed(director: Director, scene: Scene) -> None:
     finishing = asyncio.create_task(director.finish(play, handle))
     try:
         with Relay(stage.emulator.url, rb"GET \S*/jobs/[^/ ]+/results") as relay:
-            await director.remote_state(play, "Queued")
+            await director.waits(play, handle)
             await _kill(director, play, "kill -9, job queued")
             await director.worker(QSAGA_IBM__PROXY=relay.url)
             play.mark("worker back")
@@ -203,8 +203,8 @@ async def _abilene(
 
 def _counts(play: Play, *, created: int, charged: int) -> None:
     seen = f"{len(play.remote)} created, {len(play.charged)} charged"
-    play.claim(f"{created} remote jobs created", len(play.remote) == created, seen)
-    play.claim(f"{charged} remote jobs charged", len(play.charged) == charged, seen)
+    play.claim(f"remote jobs created: {created}", len(play.remote) == created, seen)
+    play.claim(f"remote jobs charged: {charged}", len(play.charged) == charged, seen)
 
 
 def all_scenes() -> list[Scene]:

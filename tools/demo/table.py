@@ -13,8 +13,6 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from qsaga.core.states import Layer
-
 if TYPE_CHECKING:
     from tools.demo.director import Play
     from tools.demo.scenes import Scene
@@ -101,12 +99,14 @@ class Board:
 def table(scenes: Sequence[Scene]) -> Table:
     """All jobs of all scenes, one row each."""
     shown = Table(title="qsaga, six scenes on real servers", title_style="bold", pad_edge=False)
-    for name in ("", "scene", "route and why", "state"):
-        shown.add_column(name, overflow="fold")
-    for name in ("answer", "best known"):
+    shown.add_column("")
+    shown.add_column("scene", overflow="fold", max_width=24)
+    shown.add_column("route and why", overflow="fold", min_width=30)
+    shown.add_column("state")
+    for name in ("answer", "best\nknown"):
         shown.add_column(name, justify="right")
     shown.add_column("source")
-    for name in ("queue", "run", "cost", "remote jobs charged"):
+    for name in ("queue", "run", "cost", "remote jobs\ncharged"):
         shown.add_column(name, justify="right")
     for scene in scenes:
         for index, play in enumerate(scene.plays):
@@ -117,23 +117,18 @@ def table(scenes: Sequence[Scene]) -> Table:
 
 def cells(play: Play) -> tuple[str, ...]:
     """One row: mark, scene, route and why, state, answer, … as text."""
-    result = play.result
     route = play.decision.wanted.value if play.decision else "-"
-    cost = f"{result.cost.money:.2f} {result.cost.currency}" if result else "-"
-    if play.account and play.account.charges:
-        total = sum(charge.cost.money for charge in play.account.charges)
-        cost = f"{total:.2f} {play.account.charges[0].cost.currency}"
     return (
         "✓" if play.ok else "✗",
         play.name,
-        f"{route}: {play.route_reason or '-'}",
+        "\n".join([f"{route}: {play.route_reason or '-'}", *(f"({r})" for r in play.remarks)]),
         play.state or "-",
         "-" if play.answer is None else f"{play.answer:g}",
         f"{play.best_known:g}",
         play.source or "-",
-        _seconds(play.layer(Layer.QUEUE)),
-        _seconds(play.layer(Layer.EXECUTION, Layer.SOLVE, Layer.SIMULATE)),
-        cost,
+        _seconds(play.queue_seconds),
+        _seconds(play.run_seconds),
+        play.cost,
         f"{len(play.charged)} of {len(play.remote)}",
     )
 
