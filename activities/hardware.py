@@ -48,6 +48,10 @@ from qsaga.problems.verify import CIRCUIT_RESULT, verify
 PAUSES = (0.5, 2.0, 5.0)
 """Seconds between tries of a submission that the provider surely did not accept."""
 
+LINGER = 3.0
+"""Seconds that a job seen running is watched for its end before the wait is handed over."""
+LINGER_STEP = 0.3
+
 
 class Compile(CompileStep):
     """Transpile for the backend."""
@@ -140,6 +144,8 @@ class Follow(FollowStep):
         """One look."""
         try:
             job = await self._provider.status(given.provider_job_id)
+            if given.until_running and job.state is RemoteState.RUNNING:
+                job = await self._linger(job)
         except TransientProviderError as error:
             raise self._later(given, f"cannot tell: {error}") from error
         if job.state is RemoteState.COMPLETED:
@@ -147,6 +153,16 @@ class Follow(FollowStep):
         if job.state.ended or (given.until_running and job.state is RemoteState.RUNNING):
             return Followed(job=job)
         raise self._later(given, f"the remote job is {job.state.value}")
+
+    async def _linger(self, job: RemoteJob) -> RemoteJob:
+        # Most executions last seconds: seen to their end here, they need no second activity.
+        looks = min(LINGER, (seconds_remaining() or LINGER) - 1.0) / LINGER_STEP
+        for _ in range(int(looks)):
+            await asyncio.sleep(LINGER_STEP)
+            job = await self._provider.status(job.provider_job_id)
+            if job.state is not RemoteState.RUNNING:
+                break
+        return job
 
     async def _result(self, job: RemoteJob) -> ArtefactRef | None:
         # What goes wrong here is for the retrieval layer to meet, under its own budget.
