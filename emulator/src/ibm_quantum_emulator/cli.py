@@ -56,7 +56,7 @@ def serve(
 ) -> None:
     """Serve until interrupted. Prints one line with the address."""
     # Help and bad options need not wait for the server's imports.
-    from .server import serve as run  # noqa: PLC0415
+    from .server import serve as run
 
     try:
         config = ServerConfig.model_validate(

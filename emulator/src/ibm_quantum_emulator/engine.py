@@ -351,7 +351,8 @@ class Engine:
         self._simulations.pop(job.id, None)
         if job.terminal or job.id not in self._active:
             return
-        assert job.started is not None and job.due is not None
+        assert job.started is not None
+        assert job.due is not None
         now = self.settings.clock.local()
         if answer["ok"]:
             job.outcome = "ok"

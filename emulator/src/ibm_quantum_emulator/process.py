@@ -249,7 +249,7 @@ class EmulatorProcess:
         address from there only. ``options`` go to the service's constructor.
         """
         # Importing the client takes seconds; whoever only needs the process need not wait.
-        from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415
+        from qiskit_ibm_runtime import QiskitRuntimeService
 
         os.environ.update(self.environment())
         settings = {

@@ -122,7 +122,7 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _announced(
     server: uvicorn.Server, ready_file: Path | None, url: str, announce: Callable[[str], None]
 ) -> None:
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
     if ready_file is not None:
         # Written beside and renamed: whoever waits for it never reads half of it.

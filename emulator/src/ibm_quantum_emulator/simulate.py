@@ -56,7 +56,7 @@ def simulate(request: dict[str, Any]) -> dict[str, Any]:
             return {"ok": True, "result": run(_device(request), request)}
     except Rejected as rejected:
         return {"ok": False, "reason": str(rejected), "code": rejected.code}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a user's circuit does ends its own job
         traceback.print_exc()
         reason = f"The input could not be run: {type(error).__name__}: {error}"
         return {"ok": False, "reason": reason[:2000], "code": 1000}
@@ -220,7 +220,7 @@ def _executor(device: Device, request: dict[str, Any]) -> str:
             data=items,
             metadata=MetadataModel(chunk_timing=[]),
             passthrough_data=passthrough_data_to_2_0(program.passthrough_data),
-            semantic_role=program._semantic_role,
+            semantic_role=program._semantic_role,  # noqa: SLF001 - the client's own wire format
         ).model_dump_json()
     )
 

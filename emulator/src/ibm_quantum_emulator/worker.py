@@ -41,7 +41,7 @@ def main() -> None:
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read_all, args=(sys.stdin.buffer, requests), daemon=True).start()
     # After the watch on the parent has begun: this import takes seconds.
-    from .simulate import simulate  # noqa: PLC0415
+    from .simulate import simulate
 
     # Simulations give way to the HTTP loop; the start need not.
     with contextlib.suppress(OSError):
