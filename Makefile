@@ -63,7 +63,7 @@ record-histories: ## record the histories that tests/replay replays
 
 bench-overhead: ## the time that qsaga adds to a job
 	@sh tools/python.sh -m tools.bootstrap --for demo
-	@$(BIN)/python -m tools.bench_overhead
+	@$(BIN)/python -m benchmarks.overhead
 
 test-system: ## the tests that need more than Python packages (Go)
 	@sh tools/python.sh -m tools.bootstrap --for develop

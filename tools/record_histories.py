@@ -16,7 +16,8 @@ def main() -> int:
     fresh = FOLDER.with_name("histories.new")
     shutil.rmtree(fresh, ignore_errors=True)
     environment = os.environ | {"QSAGA_RECORD_HISTORIES": str(fresh)}
-    stories = [sys.executable, "-m", "pytest", "-q", "tests/workflows/test_stories.py"]
+    told = ("tests/workflows/test_stories.py", "tests/workflows/test_layers.py")
+    stories = [sys.executable, "-m", "pytest", "-q", *told]
     failed = subprocess.run(stories, env=environment, check=False).returncode
     if failed:
         return failed

@@ -45,9 +45,8 @@ def test_every_branch_is_recorded() -> None:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_history_replays(path: Path, tmp_path: Path) -> None:
-    text = path.read_text()
-    started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
-    history = WorkflowHistory.from_json(started["originalExecutionRunId"], text)
+    kept = json.loads(path.read_text())
+    history = WorkflowHistory.from_json(kept["workflow_id"], kept["history"])
     replayer = Replayer(
         workflows=WORKFLOWS,
         data_converter=data_converter(Settings(data_dir=tmp_path)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -106,7 +107,8 @@ class Stack:
         history = await self.temporal.get_workflow_handle(workflow_id).fetch_history()
         if folder := os.environ.get("QSAGA_RECORD_HISTORIES"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / f"{name}.json").write_text(history.to_json())
+            kept = {"workflow_id": workflow_id, "history": history.to_json_dict()}
+            (Path(folder) / f"{name}.json").write_text(json.dumps(kept, indent=1))
         return len(history.events)
 
 

@@ -39,10 +39,11 @@ def wire(emulator: EmulatorProcess) -> Iterator[Wire]:
 
 
 def ring(size: int, steps: int, **changes: object) -> JobRequest:
-    """A large MaxCut on a circulant graph."""
+    """MaxCut on a circulant graph."""
     edges = [[f"v{i}", f"v{(i + step) % size}"] for i in range(size) for step in range(1, steps)]
-    workload = {"kind": "optimise", "problem": {"name": "maxcut", "data": {"edges": edges}}}
-    return abilene(route=None, workload=workload, **changes)
+    problem = {"name": "maxcut", "data": {"edges": edges}}
+    workload = {"kind": "optimise", "problem": problem} | changes.pop("workload")  # type: ignore[operator]
+    return abilene(workload=workload, **changes)
 
 
 @pytest.mark.parametrize("layer", list(HELD_UP))
@@ -79,21 +80,28 @@ def assert_books_agree(stack: Stack, result: JobResult) -> None:
     assert all(j["state"] in ("Completed", "Cancelled") for j in stack.remote(stack.run_id(result)))
 
 
-@pytest.mark.parametrize(
-    ("layer", "request_"),
-    [
-        (Layer.ENCODE, ring(9000, 30, budgets={"encode": 0.5, "solve": 0.1})),
-        (Layer.POSTPROCESS, ring(9000, 30, budgets={"postprocess": 0.5, "solve": 0.1})),
-    ],
-)
-async def test_without_this_layer_there_is_no_answer(
-    dev: Stack, layer: Layer, request_: JobRequest
-) -> None:
-    result = await dev.run(request_)
+async def test_encoding_out_of_time_ends_the_job(dev: Stack) -> None:
+    # A circuit of 200,000 gates.
+    workload = {"algorithm": {"depth": 40}}
+    result = await dev.run(ring(99, 50, workload=workload, budgets={"encode": 0.3}))
     assert result.state is JobState.TIMED_OUT
     assert result.unanswered is not None
-    assert result.unanswered.layer is layer
-    await dev.keep_history(f"timed_out_{layer.value}.job", result.job_id)
+    assert result.unanswered.layer is Layer.ENCODE
+    await dev.keep_history("timed_out_encode.job", result.job_id)
+
+
+async def test_postprocessing_out_of_time_falls_back(dev: Stack) -> None:
+    # Half a million distinct samples to polish.
+    workload = {"algorithm": {"depth": 1}, "shots": 1_000_000}
+    budgets = {"postprocess": 0.3, "solve": 0.3}
+    result = await dev.run(ring(20, 6, workload=workload, route="simulator", budgets=budgets))
+    assert result.state is JobState.DEGRADED
+    assert result.attempts[0].rung is Rung.SIMULATOR
+    assert (result.attempts[0].outcome, result.attempts[0].layer) == (
+        "timed_out",
+        Layer.POSTPROCESS,
+    )
+    await dev.keep_history("timed_out_postprocess.job", result.job_id)
 
 
 async def test_admission_out_of_time_ends_the_job(
