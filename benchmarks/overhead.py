@@ -15,14 +15,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
 from rich.console import Console
 from rich.table import Table
-from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -30,6 +28,7 @@ from temporalio.worker import Worker
 import worker as composition
 from adapters.aer import AerSimulator
 from adapters.circuits import QiskitCircuitReader
+from benchmarks.bare import Bare, nothing
 from qsaga.client import QsagaClient
 from qsaga.connection import register_search_attributes
 from qsaga.core.jobs import JobRequest
@@ -49,29 +48,8 @@ cx q[1], q[2];
 cx q[2], q[3];
 c = measure q;
 """
-SHOTS, SEED, REMOTE_STEPS = 1024, 7, 4
+SHOTS, SEED = 1024, 7
 DISPATCH = "history.transferProcessorMaxPollRPS=1000"
-
-
-@activity.defn
-async def nothing(given: str) -> str:
-    """As much work as none."""
-    return given
-
-
-@workflow.defn
-class Bare:
-    """As many activities as a job on the simulator: four remote, one local."""
-
-    @workflow.run
-    async def run(self, given: str) -> str:
-        """Do nothing five times."""
-        patience = timedelta(seconds=10)
-        for _ in range(REMOTE_STEPS):
-            await workflow.execute_activity(nothing, given, start_to_close_timeout=patience)
-        return await workflow.execute_local_activity(
-            nothing, given, start_to_close_timeout=patience
-        )
 
 
 async def measure(rounds: int, folder: Path) -> dict[str, list[float]]:
@@ -141,7 +119,8 @@ def report(found: dict[str, list[float]], rounds: int) -> dict[str, object]:
     }
     raw, bare, job = (row["median_ms"] for row in rows.values())
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
         "versions": {n: version(n) for n in ("temporalio", "qiskit", "qiskit-aer", "pydantic")},
         "seed": SEED,
         "rounds": rounds,
