@@ -43,6 +43,12 @@ from qsaga.settings import Settings
 
 WORKER_SLACK = 30.0
 """Seconds for a worker to take up a plan, beside the budget of admission."""
+EARLY_CHECK = 15.0
+"""Seconds in all for the plan that checks a request before it is started."""
+
+
+class _NoWorker(Unreachable):
+    """Temporal answers, but nobody works on the task queue."""
 
 
 class _RanOut(QsagaError):
@@ -168,21 +174,24 @@ class QsagaClient:
         """
         check(request)
         if (request.route or request.backend) and not await self._exists(request.job_id):
-            # Only the worker knows what its backends can take.
-            await self.plan(request)
+            # Only a worker knows what its backends can take. Where none runs now the job starts
+            # all the same, and the worker that comes refuses it if it must.
+            with suppress(_NoWorker):
+                await self._plan(request, EARLY_CHECK)
         with _translated(request.job_id):
-            # A job that has ended is found, too: whether it is the same is checked below.
-            with suppress(WorkflowAlreadyStartedError):
+            try:
                 await self.temporal.start_workflow(
                     QUANTUM_JOB,
                     request,
                     id=request.job_id,
                     task_queue=self._settings.temporal.task_queue,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    # Told apart from a new job, so that only a repeated key costs a look-up.
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     memo={PAYLOAD_HASH: request.payload_hash()},
                 )
-            await self._same_payload(request)
+            except WorkflowAlreadyStartedError:
+                await self._same_payload(request)
         return self.job(request.job_id)
 
     async def run(self, request: JobRequest, seconds: float | None = None) -> JobResult:
@@ -196,9 +205,11 @@ class QsagaClient:
             InvalidRequest, PolicyRefused: as ``start`` would.
             Unreachable: no worker answered within the budget of admission and half a minute.
         """
+        return await self._plan(request, request.budgets.seconds(Layer.ADMIT) + WORKER_SLACK)
+
+    async def _plan(self, request: JobRequest, limit: float) -> Decision:
         check(request)
         queue = self._settings.temporal.task_queue
-        limit = request.budgets.seconds(Layer.ADMIT) + WORKER_SLACK
         try:
             with _translated(request.job_id):
                 decision: Decision = await self.temporal.execute_workflow(
@@ -211,7 +222,7 @@ class QsagaClient:
                     execution_timeout=timedelta(seconds=limit),
                 )
         except _RanOut as error:
-            raise Unreachable(
+            raise _NoWorker(
                 f"no worker on task queue {queue!r} answered within {limit:g} s"
             ) from error
         return decision

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="QSAGA_",
         env_nested_delimiter="__",
+        # A compose file passes on a variable that is not set as an empty one.
+        env_ignore_empty=True,
         extra="forbid",
         nested_model_default_partial_update=True,
     )
