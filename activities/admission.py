@@ -48,11 +48,16 @@ class Admit(AdmitStep):
         variables, qubits = await asyncio.to_thread(self._size, request.workload)
         backends, trouble = await self._survey()
         decision = decide(self._policy, _facts(request, variables, qubits, backends, trouble))
+        closed = None
         if not given.dry_run:
             await asyncio.to_thread(
                 self._records.open, given.job_id, request.payload_hash(), given.at
             )
-        return Admission(decision=decision, deployment=self._deployment, grace=self._grace)
+            record = await asyncio.to_thread(self._records.get, given.job_id)
+            closed = record.result if record else None
+        return Admission(
+            decision=decision, deployment=self._deployment, grace=self._grace, closed=closed
+        )
 
     def _size(self, workload: Optimise | Sample | Estimate) -> tuple[int | None, int]:
         if isinstance(workload, Optimise):

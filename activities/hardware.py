@@ -9,9 +9,9 @@ from decimal import Decimal
 from temporalio import activity
 
 from activities.answering import QPY
-from activities.running import as_failure, not_yet, seconds_remaining, seconds_since
+from activities.running import not_yet, seconds_remaining, seconds_since
 from qsaga.core.contract import ArtefactRef
-from qsaga.core.errors import ResultUnusable, RunFailed, TransientProviderError, Undecided
+from qsaga.core.errors import ResultUnusable, RunFailed, TransientProviderError
 from qsaga.core.policy import Policy
 from qsaga.core.ports import (
     ArtefactStore,
@@ -51,6 +51,8 @@ PAUSES = (0.5, 2.0, 5.0)
 LINGER = 3.0
 """Seconds that a job seen running is watched for its end before the wait is handed over."""
 LINGER_STEP = 0.3
+ENOUGH = 60.0
+"""Seconds for fetching a result on the way where nothing else bounds that."""
 
 
 class Compile(CompileStep):
@@ -71,9 +73,10 @@ class Compile(CompileStep):
 class Submit(SubmitStep):
     """Submit or adopt.
 
-    Every attempt looks the tag up first. Odd attempts may send; even ones only look, and the
-    next comes a grace period later. So between two sendings there is always a look-up at a time
-    when an accepted job is surely listed, whatever an earlier attempt or its death left behind.
+    Every attempt looks the tag up first. Where another attempt, or another run of the tag, may
+    have sent before, this one looks again a grace period later. So between two sendings there is
+    always a look-up at a time when an accepted job is surely listed, whatever an earlier attempt
+    or its death left behind.
     """
 
     def __init__(
@@ -84,17 +87,21 @@ class Submit(SubmitStep):
     @activity.defn(name="submit")
     async def submit(self, given: SubmitInput) -> Submitted:
         """The one job of the tag."""
-        await asyncio.to_thread(self._records.open_run, given.job_id, given.tag)
+        first = await asyncio.to_thread(self._open, given) and activity.info().attempt == 1
         found = await self._provider.find(given.tag)
+        if not found and not first:
+            await asyncio.sleep(given.grace)
+            found = await self._provider.find(given.tag)
         if found:
             return await self._adopt(found)
-        if activity.info().attempt % 2 == 0:
-            raise not_yet("nothing is listed under the tag; looking again", given.grace)
-        try:
-            job = await self._send(given)
-        except Undecided as error:
-            raise as_failure(error, wait=given.grace) from error
-        return Submitted(job=job, provider=self._provider.name)
+        return Submitted(job=await self._send(given), provider=self._provider.name)
+
+    def _open(self, given: SubmitInput) -> bool:
+        """Open the account. Returns False if it was open already."""
+        record = self._records.get(given.job_id)
+        known = record is not None and given.tag in record.open_runs
+        self._records.open_run(given.job_id, given.tag)
+        return not known
 
     async def _send(self, given: SubmitInput) -> RemoteJob:
         isa = await asyncio.to_thread(self._artefacts.get, given.isa)
@@ -104,9 +111,10 @@ class Submit(SubmitStep):
                     isa, given.layout, given.backend, given.spec, (given.deployment_tag, given.tag)
                 )
             except TransientProviderError as error:
-                if pause is None:
+                wait = error.retry_after or pause
+                if pause is None or wait is None or wait > PAUSES[-1]:
                     raise
-                await asyncio.sleep(error.retry_after or pause)
+                await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
     async def _adopt(self, found: Sequence[RemoteJob]) -> Submitted:
@@ -167,8 +175,9 @@ class Follow(FollowStep):
     async def _result(self, job: RemoteJob) -> ArtefactRef | None:
         # What goes wrong here is for the retrieval layer to meet, under its own budget.
         try:
-            return await self._collector.fetch(job.provider_job_id)
-        except (TransientProviderError, ResultUnusable, RunFailed):
+            async with asyncio.timeout(max((seconds_remaining() or ENOUGH) / 2, 0.0)):
+                return await self._collector.fetch(job.provider_job_id)
+        except (TimeoutError, TransientProviderError, ResultUnusable, RunFailed):
             return None
 
     def _later(self, given: FollowInput, what: str) -> Exception:
@@ -201,7 +210,7 @@ class Cancel(CancelStep):
         known = given.provider_job_id
         if known is not None and known not in jobs:
             jobs[known] = await self._provider.status(known)
-        if not jobs and waited < 2 * given.grace:
+        if not jobs and waited < given.sending + 2 * given.grace:
             raise not_yet("nothing is listed under the tag; looking again", given.grace / 2)
         for job in list(jobs.values()):
             if not job.state.ended:
@@ -275,7 +284,7 @@ class Settle(SettleStep):
                     result.media,
                     self._polisher,
                 )
-            except ResultUnusable as error:
+            except (ResultUnusable, KeyError, ValueError) as error:  # or no longer in the store
                 return LateResult(
                     run_id=given.run_id, result=result, comparison=f"not usable: {error}"
                 )

@@ -84,7 +84,7 @@ class JobHandle:
         return Progress(job=job, run=run)
 
     async def watch(self, interval: float = 0.25) -> AsyncIterator[Progress]:
-        """Each change of the job's or its run's state, until the job ends."""
+        """Each change of the job's or its run's state, until the job ends, however it ends."""
         seen: tuple[object, ...] = ()
         while True:
             now = await self.progress()
@@ -92,7 +92,7 @@ class JobHandle:
             if key != seen:
                 seen = key
                 yield now
-            if now.job.state.final:
+            if now.job.state.final or not await self._running():
                 return
             await asyncio.sleep(interval)
 
@@ -121,6 +121,12 @@ class JobHandle:
             closed=len(reports) == len(run_ids),
         )
 
+    async def _running(self) -> bool:
+        """A job that was refused or terminated never says of itself that it has ended."""
+        with _translated(self.job_id):
+            described = await self._job.describe()
+        return described.status is WorkflowExecutionStatus.RUNNING
+
     async def _run_status(self, run_id: str) -> RunStatus | None:
         run = self._client.get_workflow_handle(run_id)
         try:
@@ -134,11 +140,11 @@ class JobHandle:
     async def _run_report(self, run_id: str) -> RunReport | None:
         """The report of a run whose account is closed, else None."""
         run = self._client.get_workflow_handle(run_id, result_type=RunReport)
-        with _translated(run_id):
-            if (await run.describe()).status is not WorkflowExecutionStatus.COMPLETED:
-                return None
-            report: RunReport = await run.result()
-        return report
+        with suppress(NoSuchJob), _translated(run_id):
+            if (await run.describe()).status is WorkflowExecutionStatus.COMPLETED:
+                report: RunReport = await run.result()
+                return report
+        return None
 
 
 class QsagaClient:

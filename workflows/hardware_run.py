@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
@@ -45,12 +46,15 @@ with workflow.unsafe.imports_passed_through():
         SubmitStep,
         Submitted,
     )
-    from workflows.layers import ONE_ATTEMPT, RETRY, LayerEnded, Stopwatch
+    from workflows.layers import ONE_ATTEMPT, RETRY, LayerEnded, Stopwatch, unbroken
 
 G = TypeVar("G")
 R = TypeVar("R")
 
 LOCAL_TRY = timedelta(seconds=5)
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
+"""Seconds before a step of the closing is tried again after it failed for good."""
+OPERATOR = "cancelled by an operator"
 
 
 class GivenUp(Exception):
@@ -72,6 +76,8 @@ class HardwareRun:
         self._giving_up = ""
         self._report_wanted = False
         self._submission_began = False
+        self._sending = 0.0
+        self._told: RunReport | None = None
         self._submitted: Submitted | None = None
         self._remote: RemoteJob | None = None
         self._state = JobState.ENCODED
@@ -81,9 +87,14 @@ class HardwareRun:
     @workflow.run
     async def run(self, request: RunRequest) -> RunReport:
         """Answer if possible; settle in every case."""
+        if request.only_close:
+            # Another run of the tag was ended from outside: what it began is unknown.
+            self._giving_up, self._submission_began = request.only_close, True
+            self._sending = ONE_ATTEMPT.total_seconds()
+            return await self._end(self._report("abandoned", request.only_close))
         try:
             raw = await self._answer()
-            return await self._settle_answered(self._report("answered", raw=raw), raw)
+            report = self._report("answered", raw=raw)
         except LayerEnded as end:
             report = self._report(
                 "timed_out" if end.timed_out else "failed", end.reason, layer=end.layer
@@ -91,14 +102,9 @@ class HardwareRun:
         except GivenUp:
             report = self._report("abandoned", self._giving_up)
         except asyncio.CancelledError:
-            self._giving_up = "cancelled by an operator"
+            self._giving_up = OPERATOR
             report = self._report("abandoned", self._giving_up)
-        if not self._submission_began:
-            self._closed = True
-            return report
-        await self._tell_job(report)
-        settled = await self._close_account()
-        return report.model_copy(update={"cost": settled.cost, "account": settled})
+        return await self._end(report)
 
     @workflow.signal(name=GIVE_UP)
     def give_up(self, reason: str) -> None:
@@ -106,9 +112,11 @@ class HardwareRun:
         self._giving_up = self._giving_up or reason
 
     @workflow.signal
-    def report_to_job(self) -> None:
-        """A job that was reset asks to be told the outcome by signal."""
+    async def report_to_job(self) -> None:
+        """A job that was reset asks to be told the outcome by signal, also once more."""
         self._report_wanted = True
+        if self._told is not None:
+            await self._tell_job(self._told)
 
     @workflow.query(name=STATUS)
     def status(self) -> RunStatus:
@@ -128,7 +136,9 @@ class HardwareRun:
         compiled = await self._compile()
         submitted = await self._submit(compiled)
         followed = await self._wait(submitted)
-        result = followed.result or await self._collect(followed.job)
+        result = followed.result
+        if result is None:
+            result, _ = await unbroken(self._collect(followed.job))
         return Raw(
             rung=Rung.HARDWARE,
             provider=submitted.provider,
@@ -157,10 +167,12 @@ class HardwareRun:
     async def _submit(self, compiled: CompiledCircuit) -> Submitted:
         # Never interrupted: a submission that is under way must be seen to its end, or nobody
         # would know what to cancel.
+        if self._giving_up:
+            raise GivenUp
         given = self._request
         budget = given.budgets.seconds(Layer.SUBMIT)
         self._submission_began = True
-        self._submitted = submitted = await self._watch.step(
+        step = self._watch.step(
             Layer.SUBMIT,
             budget,
             SubmitStep.submit,
@@ -174,9 +186,18 @@ class HardwareRun:
                 spec=given.spec,
                 grace=given.listing_grace,
             ),
-            attempt=ONE_ATTEMPT,
+            attempt=ONE_ATTEMPT + timedelta(seconds=given.listing_grace),
             rung=Rung.HARDWARE,
         )
+        try:
+            submitted, cancelled = await unbroken(step)
+        except LayerEnded as end:
+            # A worker may still wait for the reply to a request that it has sent.
+            self._sending = ONE_ATTEMPT.total_seconds() if end.timed_out else 0.0
+            raise
+        self._submitted = submitted
+        if cancelled:
+            self.give_up(OPERATOR)
         self._enter(JobState.SUBMITTED)
         self._see(submitted.job)
         if self._giving_up:
@@ -244,47 +265,66 @@ class HardwareRun:
 
     # --- towards a closed account ------------------------------------------------------------
 
-    async def _settle_answered(self, report: RunReport, raw: Raw) -> RunReport:
-        # The job may have gone on while the result was being fetched: then it is a late one.
-        late = raw.result if self._giving_up else None
-        outcome: Outcome = "late" if late else "answered"
-        given = self._settlement(outcome, self._jobs(), late)
-        try:
-            settled = await workflow.execute_local_activity_method(
-                SettleStep.settle, given, schedule_to_close_timeout=LOCAL_TRY
-            )
-            told = report.model_copy(update={"cost": settled.cost, "account": settled})
-            if self._report_wanted:
-                await self._tell_job(told)
-        except ActivityError:
-            # The books cannot be written now; the answer must not wait for them.
-            await self._tell_job(report.model_copy(update={"account_open": True}))
-            settled = await self._settle(given)
-            told = report.model_copy(update={"cost": settled.cost, "account": settled})
+    async def _end(self, report: RunReport) -> RunReport:
+        """Close the account. Nothing interrupts that, a cancellation neither."""
+        if report.account_open:
+            with suppress(asyncio.CancelledError, CancelledError):
+                await self._tell_job(report)
+        closed, _ = await unbroken(self._close(report))
+        return closed
+
+    async def _close(self, report: RunReport) -> RunReport:
+        if self._submission_began:
+            if report.raw is not None:
+                settled = await self._settle_answered(report, report.raw)
+            else:
+                if self._told is None:
+                    await self._tell_job(report)
+                settled = await self._close_account()
+            report = report.model_copy(update={"cost": settled.cost, "account": settled})
         self._closed = True
-        return told
+        if self._report_wanted and self._told is None:
+            await self._tell_job(report)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return report
+
+    async def _settle_answered(self, report: RunReport, raw: Raw) -> Settled:
+        while True:
+            # The job may have gone on, or go on now: then the result is a late one.
+            late = raw.result if self._giving_up else None
+            outcome: Outcome = "late" if late else "answered"
+            given = self._settlement(outcome, self._jobs(), late)
+            try:
+                settled = await workflow.execute_local_activity_method(
+                    SettleStep.settle, given, schedule_to_close_timeout=LOCAL_TRY
+                )
+            except ActivityError:
+                # The books cannot be written now; the answer must not wait for them.
+                await self._tell_job(report.model_copy(update={"account_open": True}))
+                settled = await self._settle(given)
+            if late is not None or not self._giving_up:
+                return settled
 
     async def _close_account(self) -> Settled:
         given = self._request
         known = self._submitted.job.provider_job_id if self._submitted else None
-        ended = await workflow.execute_activity_method(
+        ended = await self._insist(
             CancelStep.cancel_remote,
             CancelInput(
                 tag=given.tag,
                 provider_job_id=known,
                 since=workflow.now(),
                 grace=given.listing_grace,
+                sending=self._sending,
             ),
-            start_to_close_timeout=ONE_ATTEMPT,
-            heartbeat_timeout=timedelta(seconds=8),
-            retry_policy=RETRY,
+            heartbeat=timedelta(seconds=8),
         )
         finished = next((j for j in ended.jobs if j.state is RemoteState.COMPLETED), None)
         late = await self._collect_late(finished) if finished else None
         outcome: Outcome = "late" if late else "not_answered"
-        settled = await self._settle(self._settlement(outcome, ended.jobs, late))
-        self._closed = True
-        return settled
+        own = tuple(j for j in ended.jobs if j.provider_job_id == known) or ended.jobs[:1]
+        extras = tuple(j for j in ended.jobs if j not in own)
+        return await self._settle(self._settlement(outcome, own, late, extras))
 
     async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
         self._see(job)
@@ -295,22 +335,47 @@ class HardwareRun:
             return None
 
     async def _settle(self, given: SettleInput) -> Settled:
-        return await workflow.execute_activity_method(
-            SettleStep.settle, given, start_to_close_timeout=ONE_ATTEMPT, retry_policy=RETRY
-        )
+        return await self._insist(SettleStep.settle, given)
+
+    async def _insist(
+        self,
+        method: Callable[[Any, G], Awaitable[R]],
+        given: G,
+        heartbeat: timedelta | None = None,
+    ) -> R:
+        """A step of the closing. An account stays open until it is closed, whatever fails."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                done: R = await workflow.execute_activity_method(
+                    method,
+                    given,
+                    start_to_close_timeout=ONE_ATTEMPT,
+                    heartbeat_timeout=heartbeat,
+                    retry_policy=RETRY,
+                )
+                return done
+            except ActivityError as error:
+                workflow.logger.error("%s stays open: %s", self._request.tag, error.cause)
+            await workflow.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _jobs(self) -> tuple[RemoteJob, ...]:
         return (self._remote,) if self._remote else ()
 
     def _settlement(
-        self, outcome: Outcome, jobs: tuple[RemoteJob, ...], late: ArtefactRef | None = None
+        self,
+        outcome: Outcome,
+        jobs: tuple[RemoteJob, ...],
+        late: ArtefactRef | None = None,
+        extras: tuple[RemoteJob, ...] = (),
     ) -> SettleInput:
         given = self._request
         return SettleInput(
             job_id=given.job_id,
             run_id=given.tag,
             jobs=jobs,
-            extras=self._submitted.extras if self._submitted else (),
+            extras=(*(self._submitted.extras if self._submitted else ()), *extras),
             late=late,
             outcome=outcome,
             workload=given.workload if late else None,
@@ -323,7 +388,8 @@ class HardwareRun:
         job = workflow.get_external_workflow_handle(self._request.job_id)
         try:
             await job.signal(RUN_REPORTED, report)
-        except Exception as error:  # noqa: BLE001 - a job that has ended needs no report
+            self._told = report
+        except ApplicationError as error:  # a job that has ended needs no report
             workflow.logger.info("job %s not told: %s", self._request.job_id, error)
 
     def _report(

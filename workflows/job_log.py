@@ -97,6 +97,12 @@ class JobLog:
         if report.account_open:
             self.open_accounts.append(report.run_id)
 
+    def closed(self, result: JobResult) -> JobResult:
+        """This key's job ended long ago, as its record says; that is how it ends now."""
+        self.state, self.attempts = result.state, list(result.attempts)
+        self.transitions = list(result.transitions)
+        return result
+
     def status(self) -> JobStatus:
         """For the query."""
         return JobStatus(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 with workflow.unsafe.imports_passed_through():
@@ -66,6 +67,18 @@ def layer_ended(layer: Layer, error: ActivityError, seconds: float) -> LayerEnde
     return LayerEnded(layer, f"{layer.value}: {said or cause}", timed_out=False, kind=kind)
 
 
+async def unbroken(work: Awaitable[R]) -> tuple[R, bool]:
+    """See ``work`` to its end although the workflow is cancelled meanwhile; whether it was."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    return task.result(), cancelled
+
+
 class Stopwatch:
     """Collects how long each layer took, in the workflow's own time."""
 
@@ -94,6 +107,7 @@ class Stopwatch:
 
         Raises:
             LayerEnded: it failed for good or ran out of time.
+            asyncio.CancelledError: the workflow was cancelled.
         """
         # Zero would mean no limit at all.
         total = timedelta(seconds=max(seconds, 0.001))
@@ -110,8 +124,8 @@ class Stopwatch:
                 retry_policy=RETRY,
             )
         except ActivityError as error:
-            if not isinstance(error.cause, (ApplicationError, TemporalTimeout)):
-                raise
+            if is_cancelled_exception(error):
+                raise asyncio.CancelledError from error
             ended = layer_ended(layer, error, seconds)
         self.note(layer, (workflow.now() - began).total_seconds(), rung)
         if ended is not None:

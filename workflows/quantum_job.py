@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +53,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.timing import fallback_reserve, solver_seconds
     from workflows.hardware_run import HardwareRun
     from workflows.job_log import JobLog
-    from workflows.layers import LayerEnded, Stopwatch
+    from workflows.layers import LayerEnded, Stopwatch, unbroken
 
 NO_JOB = ("InvalidRequest", "KeyConflict")
 """Refusals that leave no job behind: the key is free for a better request."""
@@ -74,12 +75,14 @@ class QuantumJob:
                 non_retryable=True,
             )
         self._request = request
-        self._began = workflow.now()
+        # Of the request, not of the first worker that took it up: the deadline counts from here.
+        self._began = workflow.info().workflow_start_time
         self._log = JobLog(request, workflow.info().workflow_id, self._began)
         self._watch = Stopwatch()
         self._log.timings = self._watch.timings
         self._reports: dict[str, RunReport] = {}
         self._runs: dict[str, asyncio.Future[Any]] = {}
+        self._run_requests: dict[str, RunRequest] = {}
         self._cancelled = self._refused = False
 
     @workflow.run
@@ -94,6 +97,8 @@ class QuantumJob:
             )
         try:
             admission = await self._admit()
+            if admission.closed is not None:
+                return self._log.closed(admission.closed)
             encoded = await self._encode(admission)
             for rung in admission.decision.ladder:
                 if await self._attempt(rung, admission, encoded):
@@ -144,9 +149,11 @@ class QuantumJob:
         return encoded
 
     def _stop(self, end: LayerEnded) -> None:
-        if end.kind in NO_JOB:
+        refused = end.kind in NO_JOB
+        if refused and self._log.decision is None:
             raise end.as_failure()
-        self._refused = end.kind == "PolicyRefused"
+        # Once admitted, the key is taken and its row needs an end.
+        self._refused = refused or end.kind == "PolicyRefused"
         self._log.last_end = end
 
     # --- the ladder --------------------------------------------------------------------------
@@ -187,7 +194,12 @@ class QuantumJob:
                 timeout=max(0.1, self._left() - self._reserve(admission)),
             )
         except TimeoutError:
-            if not await self._abandon(run_id, "the deadline of the job is near"):
+            ended, cancelled = await unbroken(
+                self._abandon(run_id, "the deadline of the job is near")
+            )
+            if cancelled:
+                raise asyncio.CancelledError from None
+            if not ended:
                 raise LayerEnded(
                     Layer.DEADLINE, "the hardware did not answer in time", timed_out=True
                 ) from None
@@ -205,6 +217,10 @@ class QuantumJob:
         try:
             report = self._reports.get(run_id) or await run
         except ChildWorkflowError as error:
+            # Terminated, most likely, with its account open: another run closes that.
+            _, cancelled = await unbroken(self._close_after(run_id))
+            if cancelled:
+                raise asyncio.CancelledError from error
             raise LayerEnded(
                 Layer.EXECUTION, f"the hardware run was ended: {error.cause}", timed_out=False
             ) from error
@@ -234,24 +250,37 @@ class QuantumJob:
             budgets=self._request.budgets,
             listing_grace=admission.grace,
         )
-        run: asyncio.Future[Any]
-        try:
-            run = await workflow.start_child_workflow(
-                HardwareRun.run,
-                request,
-                id=tag,
-                # A run of that tag that has ended may be repeated: it looks the tag up and
-                # adopts what it finds, so nothing is submitted twice.
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-            )
-        except WorkflowAlreadyStartedError:
-            # This job was reset while its run went on: ask that one to report here.
-            await workflow.get_external_workflow_handle(tag).signal("report_to_job")
-            run = asyncio.Future()
-        self._runs[tag] = run
+        self._run_requests[tag] = request
+        self._runs[tag] = run = await self._run_of(request)
         return run
+
+    async def _run_of(self, request: RunRequest) -> asyncio.Future[Any]:
+        while True:
+            try:
+                return await workflow.start_child_workflow(
+                    HardwareRun.run,
+                    request,
+                    id=request.tag,
+                    # A run of that tag that has ended may be repeated: it looks the tag up and
+                    # adopts what it finds, so nothing is submitted twice.
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                    cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+                )
+            except WorkflowAlreadyStartedError:
+                # This job was reset while its run went on: ask that one to report here. If it
+                # has ended meanwhile, it may be started again.
+                with suppress(ApplicationError):
+                    other = workflow.get_external_workflow_handle(request.tag)
+                    await other.signal("report_to_job")
+                    return asyncio.Future()
+
+    async def _close_after(self, run_id: str) -> None:
+        """Have the account closed that a run left open when it was ended from outside."""
+        only_close = {"only_close": "the run before this one was ended from outside"}
+        request = self._run_requests[run_id].model_copy(update=only_close)
+        self._runs[run_id] = await self._run_of(request)
+        self._log.open_accounts.append(run_id)
 
     async def _abandon(self, run_id: str, reason: str) -> bool:
         """Ask a run to end. True if it had already ended by itself, so it has a report."""

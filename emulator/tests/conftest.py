@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,22 +11,27 @@ from qiskit_ibm_runtime import SamplerV2
 
 from ibm_quantum_emulator.process import EmulatorProcess
 
+HERE = Path(__file__).parent
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
+    # The hook sees the whole session, which may be of more than this distribution.
+    for item in (item for item in items if HERE in item.path.parents):
         item.add_marker(pytest.mark.timeout(60))
         item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
 
 
 @pytest.fixture(scope="session")
-def ibm_emulator_options() -> dict[str, object]:
-    return {
-        "noise": "none",
-        "stepped": True,
-        "backend": ["ibm_torino", "small=manila"],
-        "instance": ["emulator", "premium-one:premium:eu-de"],
-        "max_active_qubits": 6,
-    }
+def ibm_emulator_process() -> Iterator[EmulatorProcess]:
+    # One of our own: a session's first user of the plugin's fixture decides its options.
+    with EmulatorProcess(
+        noise="none",
+        stepped=True,
+        backend=["ibm_torino", "small=manila"],
+        instance=["emulator", "premium-one:premium:eu-de"],
+        max_active_qubits=6,
+    ) as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="session")

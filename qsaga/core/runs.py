@@ -30,6 +30,7 @@ class RunRequest(Contract):
         circuit: QPY, not yet compiled.
         model: of an optimise workload, to compare a late result with what was served.
         listing_grace: seconds after which an accepted job is surely listed.
+        only_close: submit nothing, only end and settle what was begun under the tag; why.
     """
 
     job_id: str
@@ -43,6 +44,7 @@ class RunRequest(Contract):
     seed: int
     budgets: Budgets
     listing_grace: float
+    only_close: str = ""
 
 
 class RunReport(Contract):

@@ -33,12 +33,14 @@ class AdmitInput(Contract):
 class Admission(Contract):
     """The decision, and what the deployment adds to every submission.
 
-    ``grace`` is how many seconds after its acceptance a remote job is surely listed.
+    ``grace`` is how many seconds after its acceptance a remote job is surely listed. ``closed``
+    is the result of a key whose job ended so long ago that Temporal has forgotten it.
     """
 
     decision: Decision
     deployment: str
     grace: float
+    closed: JobResult | None = None
 
 
 class AdmitStep(ABC):
@@ -271,13 +273,15 @@ class CancelInput(Contract):
     """Which submission to end.
 
     ``provider_job_id`` is None when it is not known whether the provider has the job; then
-    nothing found counts only ``grace`` seconds after ``since``.
+    nothing found counts only ``grace`` seconds after ``since``, and ``sending`` seconds more if a
+    request may still be on its way.
     """
 
     tag: str
     provider_job_id: str | None
     since: datetime
     grace: float
+    sending: float = 0.0
 
 
 class Cancelled(Contract):

@@ -70,7 +70,8 @@ def test_toml_is_the_same_request(tmp_path: Path) -> None:
     source = body["workload"]["circuit"]["source"]
     file = tmp_path / "bell_sample.toml"
     file.write_text(
-        'tenant = "examples"\nroute = "simulator"\n[workload]\nkind = "sample"\nshots = 1000\n'
+        f'key = "{body["key"]}"\ntenant = "examples"\nroute = "simulator"\n'
+        '[workload]\nkind = "sample"\nshots = 1000\n'
         f"[workload.circuit]\nsource = '''\n{source}'''\n"
     )
     wanted = request_from(ROOT / "examples" / "bell_sample.json", Options())
