@@ -57,6 +57,8 @@ with workflow.unsafe.imports_passed_through():
 
 NO_JOB = ("InvalidRequest", "KeyConflict")
 """Refusals that leave no job behind: the key is free for a better request."""
+PUBLISHED_RUNGS = 2
+"""Of so many rungs the start is published; with the end, three upserts at most."""
 LOCAL_TRY = timedelta(seconds=5)
 REMOTE_TRY = timedelta(seconds=60)
 SOLVER_SLACK = 15.0
@@ -161,7 +163,8 @@ class QuantumJob:
     async def _attempt(self, rung: Rung, admission: Admission, encoded: Encoded) -> bool:
         self._log.rung = rung
         self._enter(JobState.ENCODED)
-        self._publish(rung)
+        if len(self._log.attempts) < PUBLISHED_RUNGS:
+            self._publish(rung)
         try:
             raw = await self._raw(rung, admission, encoded)
             await self._verify(raw, encoded)

@@ -111,7 +111,7 @@ def _optimise(
         sense=kind.sense,
         raw_best=raw_best,
         raw_mean=float(np.average(objectives, weights=weights)) if weights.any() else None,
-        feasible_share=float(weights.sum() / samples.repeats.sum()),
+        feasible_share=int(np.sum(weights)) / int(np.sum(samples.repeats)),
         baseline=baseline,
         bound=kind.bound(given),
         confidence=(
@@ -154,7 +154,7 @@ def _raw_best(kind: ProblemType[Any, Any], objectives: Floats, feasible: Bools) 
     found = objectives[feasible]
     if not len(found):
         return None
-    return float(found.max() if kind.sense == "maximise" else found.min())
+    return float(np.max(found) if kind.sense == "maximise" else np.min(found))
 
 
 def _histogram(
@@ -170,7 +170,7 @@ def _histogram(
         counts = np.ones(len(values), dtype=np.int64)
     if not len(values):
         return None
-    low, high = float(values.min()), float(values.max())
+    low, high = float(np.min(values)), float(np.max(values))
     whole = np.all(values == np.round(values))
     if whole and high - low < MAX_BINS:
         edges = np.arange(low, high + 2) - 0.5

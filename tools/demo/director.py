@@ -284,7 +284,7 @@ def optimum(problem: Problem) -> float:
         raise ValueError(f"{width} variables are too many to try everything")
     bits = ((np.arange(2**width)[:, None] >> np.arange(width)) & 1).astype(np.int8)
     values = kind.objectives(given, bits)[kind.feasibles(given, bits)]
-    return float(values.max() if kind.sense == "maximise" else values.min())
+    return float(np.max(values) if kind.sense == "maximise" else np.min(values))
 
 
 def optimise(problem: Problem, key: str, **rest: Any) -> JobRequest:
