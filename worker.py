@@ -163,7 +163,7 @@ def main() -> None:
     """Entry point."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # They would tell of every pass of every transpilation and of every request.
-    for name in ("qiskit", "runtime", "base_primitive"):
+    for name in ("qiskit", "qiskit_ibm_runtime", "runtime", "base_primitive"):
         logging.getLogger(name).setLevel(logging.WARNING)
     asyncio.run(serve(Settings()))
 

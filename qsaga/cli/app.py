@@ -20,8 +20,9 @@ from qsaga.cli import views
 from qsaga.cli.doctor import examine
 from qsaga.cli.requests import Options, plain, request_from, split_job
 from qsaga.client import JobHandle, QsagaClient
-from qsaga.core.errors import InvalidRequest, QsagaError
+from qsaga.core.errors import InvalidRequest, PolicyRefused, QsagaError
 from qsaga.core.results import JobResult
+from qsaga.core.states import JobState
 from qsaga.core.validation import invalid_request
 from qsaga.problems import registry
 from qsaga.settings import Settings
@@ -250,6 +251,8 @@ async def _follow(handle: JobHandle, json: bool) -> int:
         print(result.model_dump_json(indent=2))
     else:
         views.print_to(_out(), views.result_view(result))
+    if result.state is JobState.REJECTED:
+        return PolicyRefused.exit_code
     return 0 if result.answer is not None else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from io import StringIO
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -15,6 +16,7 @@ from qsaga.core.results import Answer, Cost, EstimateAnswer, JobResult, Optimise
 from qsaga.core.runs import JobAccount, Progress
 from qsaga.core.states import JobState
 
+PIPE_WIDTH = 1000
 MOST_SHOWN = 8
 """Bit strings or values shown of an answer; --json has all of them."""
 
@@ -42,7 +44,13 @@ def rows(pairs: Iterable[Row]) -> Table:
 
 def print_to(console: Console, shown: RenderableType) -> None:
     """Print; one line never breaks a word that a person may want to copy."""
-    console.print(shown, soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(shown)
+        return
+    # A pipe has no width: a table is laid out on one that never folds, without padding to it.
+    text = StringIO()
+    Console(file=text, width=PIPE_WIDTH, color_system=None).print(shown)
+    console.file.writelines(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def decision_view(decision: Decision) -> Table:
@@ -79,8 +87,8 @@ def decision_view(decision: Decision) -> Table:
     )
 
 
-def result_view(result: JobResult) -> RenderableType:
-    """State, answer and where it came from."""
+def result_view(result: JobResult, paid: Cost | None = None) -> RenderableType:
+    """State, answer and where it came from; ``paid`` is known once every account is closed."""
     state = Text(result.state.value, style=STATE_STYLE.get(result.state, ""))
     pairs: list[Row] = [("job", result.job_id), ("state", state)]
     if result.answer is not None:
@@ -92,14 +100,14 @@ def result_view(result: JobResult) -> RenderableType:
         pairs.append(("source", _source(result)))
     if result.decision is not None:
         pairs.append(("route", f"{result.decision.wanted.value}: {result.decision.reason}"))
-    pairs.append(("cost", cost(result.cost)))
+    pairs.append(("cost", cost(paid or result.cost)))
     return rows(pairs)
 
 
 def account_view(account: JobAccount) -> Group:
     """A result and everything that belongs to it."""
     result = account.result
-    parts: list[RenderableType] = [result_view(result)]
+    parts: list[RenderableType] = [result_view(result, account.cost())]
     if result.decision is not None:
         parts += [_title("decision"), decision_view(result.decision)]
     if result.attempts:
@@ -274,7 +282,10 @@ def _provenance(result: JobResult) -> Table:
     if provenance.shots is not None:
         pairs.append(("shots", str(provenance.shots)))
     pairs.append(("seed", str(provenance.seed)))
-    pairs += [(name, f"sha256 {ref.sha256[:16]}") for name, ref in provenance.artefacts.items()]
+    pairs += [
+        (f"{name} artefact", f"sha256 {ref.sha256[:16]}")
+        for name, ref in provenance.artefacts.items()
+    ]
     software = ", ".join(f"{name} {version}" for name, version in provenance.software.items())
     pairs.append(("software", software))
     return rows(pairs)

@@ -17,6 +17,7 @@ from qsaga.core.states import JobState, Layer, Rung
 class Confidence(StrEnum):
     """How far an answer can be trusted, each a claim with its evidence in ``Quality``."""
 
+    PROVEN_OPTIMAL = "proven_optimal"
     BETTER_THAN_BASELINE = "better_than_baseline"
     FEASIBLE = "feasible"
     INTERVAL = "interval"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from qsaga.core.contract import ArtefactRef, Contract
@@ -96,3 +97,15 @@ class JobAccount(Contract):
     charges: tuple[Charge, ...] = ()
     late_results: tuple[LateResult, ...] = ()
     closed: bool
+
+    def cost(self) -> Cost:
+        """What the job cost in the end: all charges, late and extra jobs among them."""
+        if not self.closed or not self.charges:
+            return self.result.cost.model_copy(update={"settled": self.closed})
+        first = self.charges[0].cost
+        return Cost(
+            quantum_seconds=sum(charge.cost.quantum_seconds for charge in self.charges),
+            money=sum((charge.cost.money for charge in self.charges), Decimal(0)),
+            currency=first.currency,
+            classical_seconds=self.result.cost.classical_seconds,
+        )

@@ -114,9 +114,7 @@ def _optimise(
         feasible_share=int(np.sum(weights)) / int(np.sum(samples.repeats)),
         baseline=baseline,
         bound=kind.bound(given),
-        confidence=(
-            Confidence.BETTER_THAN_BASELINE if kind.better(value, baseline) else Confidence.FEASIBLE
-        ),
+        confidence=_confidence(kind, value, kind.bound(given), baseline),
         histogram=_histogram(kind, samples, objectives, weights),
     )
     answer = OptimiseAnswer(
@@ -125,6 +123,16 @@ def _optimise(
         quality=quality,
     )
     return answer, raw_best is None or kind.better(value, raw_best)
+
+
+def _confidence(
+    kind: ProblemType[Any, Any], value: float, bound: float | None, baseline: float
+) -> Confidence:
+    if bound is not None and not kind.better(bound, value):
+        return Confidence.PROVEN_OPTIMAL
+    if kind.better(value, baseline):
+        return Confidence.BETTER_THAN_BASELINE
+    return Confidence.FEASIBLE
 
 
 def _best(

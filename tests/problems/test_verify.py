@@ -95,7 +95,7 @@ def test_conflicts_are_repaired() -> None:
     assert answer.quality.feasible
     assert answer.quality.objective >= 1
     assert answer.quality.feasible_share == 0
-    assert answer.quality.confidence is Confidence.FEASIBLE
+    assert answer.quality.confidence is Confidence.PROVEN_OPTIMAL
 
 
 def sample_set(rows: list[list[int]], info: dict[str, Any] | None = None) -> bytes:
