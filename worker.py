@@ -92,7 +92,7 @@ def build(settings: Settings) -> Parts:
             records=records,
             reader=reader,
             deployment=settings.deployment,
-            grace=settings.ibm.listing_grace,
+            grace=settings.ibm.grace,
         ).admit,
         Encode(artefacts, QaoaBuilder(), reader).encode,
         Solve(artefacts, NealSolver()).solve,
@@ -104,7 +104,7 @@ def build(settings: Settings) -> Parts:
         collector = Collector(artefacts, provider)
         activities += [
             Compile(artefacts, provider).compile,
-            Submit(artefacts, provider, records).submit,
+            Submit(artefacts, provider, records, settings.ibm.call_timeout).submit,
             Follow(provider, collector).follow,
             Collect(collector).collect,
             Cancel(provider).cancel_remote,

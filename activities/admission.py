@@ -25,7 +25,7 @@ class Admit(AdmitStep):
         records: the job table.
         reader: for circuits that users supply.
         deployment: its name.
-        grace: seconds after which an accepted remote job is surely listed.
+        grace: seconds after the start of an attempt to submit by which all it sent is listed.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -77,24 +78,35 @@ class Submit(SubmitStep):
     have sent before, this one looks again a grace period later. So between two sendings there is
     always a look-up at a time when an accepted job is surely listed, whatever an earlier attempt
     or its death left behind.
+
+    Args:
+        window: seconds from the start of an attempt within which it may begin to send.
     """
 
     def __init__(
-        self, artefacts: ArtefactStore, provider: QuantumProvider, records: JobRecords
+        self,
+        artefacts: ArtefactStore,
+        provider: QuantumProvider,
+        records: JobRecords,
+        window: float,
     ) -> None:
         self._artefacts, self._provider, self._records = artefacts, provider, records
+        self._window = window
 
     @activity.defn(name="submit")
     async def submit(self, given: SubmitInput) -> Submitted:
         """The one job of the tag."""
+        began = time.monotonic()
         first = await asyncio.to_thread(self._open, given) and activity.info().attempt == 1
         found = await self._provider.find(given.tag)
         if not found and not first:
             await asyncio.sleep(given.grace)
+            began = time.monotonic()
             found = await self._provider.find(given.tag)
         if found:
             return await self._adopt(found)
-        return Submitted(job=await self._send(given), provider=self._provider.name)
+        job = await self._send(given, began + self._window)
+        return Submitted(job=job, provider=self._provider.name)
 
     def _open(self, given: SubmitInput) -> bool:
         """Open the account. Returns False if it was open already."""
@@ -103,9 +115,11 @@ class Submit(SubmitStep):
         self._records.open_run(given.job_id, given.tag)
         return not known
 
-    async def _send(self, given: SubmitInput) -> RemoteJob:
+    async def _send(self, given: SubmitInput, latest: float) -> RemoteJob:
         isa = await asyncio.to_thread(self._artefacts.get, given.isa)
         for pause in (*PAUSES, None):
+            if time.monotonic() > latest:
+                raise TransientProviderError("no time was left in this attempt to send")
             try:
                 return await self._provider.submit(
                     isa, given.layout, given.backend, given.spec, (given.deployment_tag, given.tag)
@@ -210,8 +224,10 @@ class Cancel(CancelStep):
         known = given.provider_job_id
         if known is not None and known not in jobs:
             jobs[known] = await self._provider.status(known)
-        if not jobs and waited < given.sending + 2 * given.grace:
-            raise not_yet("nothing is listed under the tag; looking again", given.grace / 2)
+        if not jobs and waited < given.grace:
+            raise not_yet(
+                "nothing is listed under the tag; looking again", poll_delay(waited, None)
+            )
         for job in list(jobs.values()):
             if not job.state.ended:
                 jobs[job.provider_job_id] = await self._provider.cancel(job.provider_job_id)

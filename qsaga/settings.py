@@ -56,10 +56,19 @@ class IBMSettings(BaseModel):
     url: str | None = None
     proxy: str | None = None
     iam_url: str | None = None
-    call_timeout: float = Field(default=60.0, gt=0, description="seconds for one call, any call")
+    call_timeout: float = Field(default=30.0, gt=0, description="seconds for one call, any call")
     listing_grace: float = Field(
         default=30.0, gt=0, description="seconds after which an accepted job is surely listed"
     )
+
+    @property
+    def grace(self) -> float:
+        """Seconds after the start of an attempt to submit by which what it sent is surely listed.
+
+        An attempt begins its last request within one ``call_timeout``, the request ends within
+        another, even in a worker that was cut off from Temporal meanwhile.
+        """
+        return 2 * self.call_timeout + self.listing_grace
 
 
 class Settings(BaseSettings):

@@ -169,6 +169,7 @@ class Stage:
             "iam_url": self.emulator.url,
             # The emulator lists a job as soon as it has accepted it.
             "listing_grace": "1",
+            "call_timeout": "5",
         }
 
     # --- start and stop ----------------------------------------------------------------------

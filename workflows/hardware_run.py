@@ -76,7 +76,6 @@ class HardwareRun:
         self._giving_up = ""
         self._report_wanted = False
         self._submission_began = False
-        self._sending = 0.0
         self._told: RunReport | None = None
         self._submitted: Submitted | None = None
         self._remote: RemoteJob | None = None
@@ -90,7 +89,6 @@ class HardwareRun:
         if request.only_close:
             # Another run of the tag was ended from outside: what it began is unknown.
             self._giving_up, self._submission_began = request.only_close, True
-            self._sending = ONE_ATTEMPT.total_seconds()
             return await self._end(self._report("abandoned", request.only_close))
         try:
             raw = await self._answer()
@@ -189,12 +187,7 @@ class HardwareRun:
             attempt=ONE_ATTEMPT + timedelta(seconds=given.listing_grace),
             rung=Rung.HARDWARE,
         )
-        try:
-            submitted, cancelled = await unbroken(step)
-        except LayerEnded as end:
-            # A worker may still wait for the reply to a request that it has sent.
-            self._sending = ONE_ATTEMPT.total_seconds() if end.timed_out else 0.0
-            raise
+        submitted, cancelled = await unbroken(step)
         self._submitted = submitted
         if cancelled:
             self.give_up(OPERATOR)
@@ -315,7 +308,6 @@ class HardwareRun:
                 provider_job_id=known,
                 since=workflow.now(),
                 grace=given.listing_grace,
-                sending=self._sending,
             ),
             heartbeat=timedelta(seconds=8),
         )

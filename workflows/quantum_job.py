@@ -144,7 +144,7 @@ class QuantumJob:
             EncodeInput(
                 workload=self._request.workload,
                 circuit_wanted=any(r is not Rung.ANNEALING for r in admission.decision.ladder),
-                max_seconds=max(1, int(self._request.budgets.seconds(Layer.EXECUTION))),
+                max_seconds=self._request.budgets.execution_limit(),
             ),
         )
         self._enter(JobState.ENCODED)

@@ -178,6 +178,10 @@ class Budgets(StrictContract):
                 )
         return self
 
+    def execution_limit(self) -> int:
+        """Whole seconds after which the provider is asked to stop a run: time or quantum budget."""
+        return max(1, int(min(self.seconds(Layer.EXECUTION), self.quantum_seconds)))
+
     def seconds(self, layer: Layer) -> float:
         """The time of one layer in seconds, never above the deadline."""
         deadline = self.deadline or DEFAULT_LAYERS[Layer.DEADLINE]

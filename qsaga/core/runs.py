@@ -30,7 +30,8 @@ class RunRequest(Contract):
         deployment_tag: marks the remote job as this deployment's.
         circuit: QPY, not yet compiled.
         model: of an optimise workload, to compare a late result with what was served.
-        listing_grace: seconds after which an accepted job is surely listed.
+        listing_grace: seconds after the start of an attempt to submit by which all that it sent is
+            surely listed.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
     """
 

@@ -273,15 +273,13 @@ class CancelInput(Contract):
     """Which submission to end.
 
     ``provider_job_id`` is None when it is not known whether the provider has the job; then
-    nothing found counts only ``grace`` seconds after ``since``, and ``sending`` seconds more if a
-    request may still be on its way.
+    nothing found counts only ``grace`` seconds after ``since``.
     """
 
     tag: str
     provider_job_id: str | None
     since: datetime
     grace: float
-    sending: float = 0.0
 
 
 class Cancelled(Contract):

@@ -36,8 +36,8 @@ def settings_for(folder: Path, proxy: str, **ibm: object) -> Settings:
         "url": "http://emulator.test",
         "proxy": proxy,
         "iam_url": proxy,
-        "listing_grace": 2.0,
-        "call_timeout": 30.0,
+        "listing_grace": 1.0,
+        "call_timeout": 10.0,
     }
     return Settings(
         deployment="test",

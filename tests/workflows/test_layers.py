@@ -54,10 +54,10 @@ async def test_a_layer_out_of_time_falls_back_under_its_name(
     tmp_path: Path,
     layer: Layer,
 ) -> None:
-    async with running_stack(dev_env, emulator, tmp_path, proxy=wire.url, call_timeout=1.0) as dev:
+    async with running_stack(dev_env, emulator, tmp_path, proxy=wire.url, call_timeout=2.0) as dev:
         await dev.run(abilene())  # what is cached is cached
         method, path = HELD_UP[layer]
-        fault = wire.add(method, path, hang=3.0, forward=layer is not Layer.COMPILE)
+        fault = wire.add(method, path, hang=6.0, forward=layer is Layer.RETRIEVAL)
         if layer is Layer.COMPILE:
             emulator.control.set_queue(1, 0.1)
         result = await dev.run(abilene(budgets={layer.value: 2.0, "solve": 0.3}))

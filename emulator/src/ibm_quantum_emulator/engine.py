@@ -112,7 +112,7 @@ class Engine:
         tasks = [
             self._simulations[job.id]
             for job in jobs
-            if job.id in self._simulations and job.due is not None and job.due <= now
+            if job.id in self._simulations and job.due is not None and world.reached(job.due, now)
         ]
         if tasks:
             await asyncio.wait(tasks, timeout=_WAIT_SECONDS)
@@ -260,7 +260,7 @@ class Engine:
     def _advance(self, now: float) -> float:
         now = max(now, self._floor)
         for backend in self.snapshots:
-            if now >= self._next.get(backend, float("-inf")):
+            if world.reached(self._next.get(backend, float("-inf")), now):
                 self._advance_backend(backend, now)
         self._floor = now
         self.settings.keep_followed_time()
@@ -270,7 +270,7 @@ class Engine:
         changed = []
         upcoming = float("inf")
         for job_id, start in self._plan(backend):
-            if start > now:
+            if not world.reached(start, now):
                 upcoming = min(upcoming, start)
                 continue
             job = self._active[job_id]
@@ -279,7 +279,7 @@ class Engine:
             self._simulate(job)
         for job in list(self._active.values()):
             if job.backend == backend and job.state == RUNNING and job.due is not None:
-                if job.due > now:
+                if not world.reached(job.due, now):
                     upcoming = min(upcoming, job.due)
                 elif self._finish(job, job.due) and job not in changed:
                     changed.append(job)
@@ -361,7 +361,7 @@ class Engine:
             job.outcome_code = answer["code"]
             # A device refuses such a job early instead of holding the machine for its shots.
             job.due = min(job.due, job.started + _FAILS_AFTER_SECONDS)
-        if job.due <= now:
+        if world.reached(job.due, now):
             self._finish(job, max(job.due, now) if self.settings.clock.realtime else job.due)
         self.store.save(job, result=answer.get("result"))
         self._touch(job.backend)

@@ -9,6 +9,14 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+ROUNDING = 1e-5
+"""Sums of epoch seconds near 2e9 are exact to a few 1e-7: closer moments than this are the same."""
+
+
+def reached(moment: float, now: float) -> bool:
+    """Whether ``moment`` has come at ``now``."""
+    return moment <= now + ROUNDING
+
 
 class QueueState(BaseModel):
     """The queue in front of one backend.
