@@ -16,7 +16,7 @@ def main() -> int:
     fresh = FOLDER.with_name("histories.new")
     shutil.rmtree(fresh, ignore_errors=True)
     environment = os.environ | {"QSAGA_RECORD_HISTORIES": str(fresh)}
-    told = ("tests/workflows/test_stories.py", "tests/workflows/test_layers.py")
+    told = [f"tests/workflows/test_{name}.py" for name in ("stories", "layers", "duplicates")]
     stories = [sys.executable, "-m", "pytest", "-q", *told]
     failed = subprocess.run(stories, env=environment, check=False).returncode
     if failed:

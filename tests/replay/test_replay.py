@@ -15,6 +15,7 @@ from workflows import WORKFLOWS
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 BRANCHES = {
+    "adopted.run",
     "cancelled.job",
     "cancelled.run",
     "completed.job",
@@ -28,6 +29,8 @@ BRANCHES = {
     "late.job",
     "late.run",
     "refused.job",
+    "terminated.job",
+    "terminated_then_closed.run",
     "timed_out_admit.job",
     "timed_out_compile.run",
     "timed_out_encode.job",
