@@ -6,7 +6,7 @@ import asyncio
 
 from temporalio import activity
 
-from qsaga.core.errors import ProviderError
+from qsaga.core.errors import KeyConflict, ProviderError
 from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample
 from qsaga.core.policy import BackendFacts, Facts, Policy, decide
 from qsaga.core.ports import CircuitReader, JobRecords, QuantumProvider
@@ -45,18 +45,28 @@ class Admit(AdmitStep):
     async def admit(self, given: AdmitInput) -> Admission:
         """Decide; open the row unless this is a dry run."""
         request = given.request
+        if not given.dry_run and (known := await self._known(given)):
+            return known
         variables, qubits = await asyncio.to_thread(self._size, request.workload)
         backends, trouble = await self._survey()
         decision = decide(self._policy, _facts(request, variables, qubits, backends, trouble))
-        closed = None
         if not given.dry_run:
             await asyncio.to_thread(
                 self._records.open, given.job_id, request.payload_hash(), given.at
             )
-            record = await asyncio.to_thread(self._records.get, given.job_id)
-            closed = record.result if record else None
+        return Admission(decision=decision, deployment=self._deployment, grace=self._grace)
+
+    async def _known(self, given: AdmitInput) -> Admission | None:
+        # Temporal may have forgotten the job; what it ended with stands, whatever the policy or
+        # the backends would say today.
+        record = await asyncio.to_thread(self._records.get, given.job_id)
+        closed = record.result if record else None
+        if record is None or closed is None or closed.decision is None:
+            return None
+        if record.payload_hash != given.request.payload_hash():
+            raise KeyConflict(f"key: {given.job_id!r} belongs to a job with another payload")
         return Admission(
-            decision=decision, deployment=self._deployment, grace=self._grace, closed=closed
+            decision=closed.decision, deployment=self._deployment, grace=self._grace, closed=closed
         )
 
     def _size(self, workload: Optimise | Sample | Estimate) -> tuple[int | None, int]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.errors import KeyConflict
-from qsaga.core.jobs import deployment_tag, submission_tag
+from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
 from qsaga.core.results import JobResult
+from qsaga.core.runs import QUANTUM_JOB
 from qsaga.core.states import JobState
 from tests.adapters.ibm_wire import Wire
 from tests.support.stack import Stack, abilene, running_stack
@@ -159,3 +161,23 @@ async def test_a_run_that_an_operator_terminates_is_closed_all_the_same(dev: Sta
     assert dev.record(result.job_id).open_runs == ()
     await dev.keep_history("terminated.job", result.job_id)
     await dev.keep_history("terminated_then_closed.run", tag)
+
+
+async def test_a_job_that_temporal_forgot_is_answered_from_its_record(dev: Stack) -> None:
+    request = abilene(route=None)
+    result = await dev.run(request)
+
+    async def again(given: JobRequest) -> JobResult:
+        # The id may be used once more, as it may when the retention has ended.
+        await dev.temporal.start_workflow(
+            QUANTUM_JOB,
+            given,
+            id=given.job_id,
+            task_queue=dev.settings.temporal.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        )
+        return await dev.result(dev.client.job(given.job_id))
+
+    with pytest.raises(KeyConflict, match="another payload"):
+        await again(request.model_copy(update={"seed": 8}))
+    assert await again(request) == result
