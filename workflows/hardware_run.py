@@ -46,14 +46,12 @@ with workflow.unsafe.imports_passed_through():
         SubmitStep,
         Submitted,
     )
-    from workflows.layers import ONE_ATTEMPT, RETRY, LayerEnded, Stopwatch, unbroken
+    from workflows.layers import HEARTBEAT, ONE_ATTEMPT, LayerEnded, Stopwatch, insist, unbroken
 
 G = TypeVar("G")
 R = TypeVar("R")
 
 LOCAL_TRY = timedelta(seconds=5)
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
-"""Seconds before a step of the closing is tried again after it failed for good."""
 OPERATOR = "cancelled by an operator"
 
 
@@ -301,7 +299,8 @@ class HardwareRun:
     async def _close_account(self) -> Settled:
         given = self._request
         known = self._submitted.job.provider_job_id if self._submitted else None
-        ended = await self._insist(
+        ended = await insist(
+            given.tag,
             CancelStep.cancel_remote,
             CancelInput(
                 tag=given.tag,
@@ -309,7 +308,7 @@ class HardwareRun:
                 since=workflow.now(),
                 grace=given.listing_grace,
             ),
-            heartbeat=timedelta(seconds=8),
+            heartbeat=HEARTBEAT,
         )
         finished = next((j for j in ended.jobs if j.state is RemoteState.COMPLETED), None)
         late = await self._collect_late(finished) if finished else None
@@ -327,30 +326,7 @@ class HardwareRun:
             return None
 
     async def _settle(self, given: SettleInput) -> Settled:
-        return await self._insist(SettleStep.settle, given)
-
-    async def _insist(
-        self,
-        method: Callable[[Any, G], Awaitable[R]],
-        given: G,
-        heartbeat: timedelta | None = None,
-    ) -> R:
-        """A step of the closing. An account stays open until it is closed, whatever fails."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                done: R = await workflow.execute_activity_method(
-                    method,
-                    given,
-                    start_to_close_timeout=ONE_ATTEMPT,
-                    heartbeat_timeout=heartbeat,
-                    retry_policy=RETRY,
-                )
-                return done
-            except ActivityError as error:
-                workflow.logger.error("%s stays open: %s", self._request.tag, error.cause)
-            await workflow.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        return await insist(self._request.tag, SettleStep.settle, given)
 
     def _jobs(self) -> tuple[RemoteJob, ...]:
         return (self._remote,) if self._remote else ()

@@ -25,6 +25,9 @@ HEARTBEAT = timedelta(seconds=8)
 ONE_ATTEMPT = timedelta(seconds=150)
 """No single attempt of provider I/O takes longer; the adapter ends its calls well before."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
+"""Seconds before a step of a closing is tried again after it failed for good."""
+
 REFUSALS = ("InvalidRequest", "KeyConflict", "PolicyRefused")
 """Failures that say all by themselves, without the layer's name."""
 
@@ -135,3 +138,35 @@ class Stopwatch:
     def note(self, layer: Layer, seconds: float, rung: Rung | None = None) -> None:
         """Record a timing that was measured elsewhere."""
         self.timings.append(LayerTiming(layer=layer, seconds=round(seconds, 3), rung=rung))
+
+
+async def insist(
+    what: str,
+    method: Callable[[Any, G], Awaitable[R]],
+    given: G,
+    heartbeat: timedelta | None = None,
+) -> R:
+    """A step that closes an account: it stays open until it is closed, whatever fails.
+
+    Args:
+        what: whose account, for the log.
+        method: the step of ``qsaga.core.steps``.
+        given: its argument.
+        heartbeat: how soon a dead worker is noticed; None is after ``ONE_ATTEMPT``.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            done: R = await workflow.execute_activity_method(
+                method,
+                given,
+                start_to_close_timeout=ONE_ATTEMPT,
+                heartbeat_timeout=heartbeat,
+                retry_policy=RETRY,
+            )
+        except ActivityError as error:
+            workflow.logger.error("%s stays open: %s", what, error.cause)
+        else:
+            return done
+        await workflow.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
