@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from pydantic import SecretStr
@@ -107,9 +108,16 @@ class Stack:
         history = await self.temporal.get_workflow_handle(workflow_id).fetch_history()
         if folder := os.environ.get("QSAGA_RECORD_HISTORIES"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            kept = {"workflow_id": workflow_id, "history": history.to_json_dict()}
+            kept = {"workflow_id": workflow_id, "history": _portable(history.to_json_dict())}
             (Path(folder) / f"{name}.json").write_text(json.dumps(kept, indent=1))
         return len(history.events)
+
+
+def _portable(part: Any) -> Any:
+    """Without the stack traces, which name folders of the machine that recorded it."""
+    if isinstance(part, dict):
+        return {name: _portable(value) for name, value in part.items() if name != "stackTrace"}
+    return [_portable(value) for value in part] if isinstance(part, list) else part
 
 
 @asynccontextmanager
