@@ -16,27 +16,39 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.admission import Admit
+from activities.admission import Admit, Terms
 from activities.answering import Close, Encode, Simulate, Solve, Verify
+from activities.doorman import Doorman
 from activities.hardware import Cancel, Collect, Collector, Compile, Follow, Settle, Submit
+from activities.identified import IdentifiedActivities, Identity
+from activities.keeping import Keeping
+from activities.office import Desk, Operate
+from activities.oversight import Notify, Review
+from activities.reconciling import Reconciling
+from activities.reproduction import Reproducer
 from activities.running import Running
+from adapters import identity
 from adapters.aer import AerSimulator
 from adapters.annealing import NealSolver, steepest_descent
 from adapters.artefacts import FolderArtefacts
 from adapters.circuits import QiskitCircuitReader
-from adapters.ibm import IBMProvider
+from adapters.ibm import IBMProvider, IBMRecompiler
+from adapters.notifier import LogNotifier, WebhookNotifier
 from adapters.qaoa import QaoaBuilder
-from adapters.sql import SqlJobRecords
+from adapters.sql import SqlAuditLog, SqlJobRecords, SqlLedger, migrate, open_engine
+from adapters.temporal import TemporalArchive
 from qsaga.connection import connect, register_search_attributes
 from qsaga.core.policy import Policy
-from qsaga.core.ports import JobRecords, QuantumProvider
-from qsaga.policies import load_policy
+from qsaga.core.ports import QuantumProvider
+from qsaga.policies import load_policy, load_prices, with_prices
 from qsaga.settings import Settings
 from workflows import WORKFLOWS
+from workflows.identified import IdentifiedWorkflows
 
 PACKAGES = (
     "qsaga",
@@ -57,9 +69,13 @@ class Parts:
     """Everything a worker is made of, before it meets Temporal."""
 
     policy: Policy
-    records: JobRecords
+    engine: AsyncEngine
+    records: SqlJobRecords
+    ledger: SqlLedger
+    audit: SqlAuditLog
     provider: QuantumProvider | None
     activities: Sequence[Callable[..., Any]]
+    interceptors: Sequence[Interceptor]
 
 
 def software() -> dict[str, str]:
@@ -73,44 +89,115 @@ def software() -> dict[str, str]:
     return found
 
 
-def build(settings: Settings) -> Parts:
-    """Adapters and activities as the settings say."""
+def policy_of(settings: Settings) -> Policy:
+    """The routing policy with the deployment's prices, hardware off where the settings say so."""
     policy = load_policy(settings.policy_file)
+    if settings.prices_file is not None:
+        policy = with_prices(policy, load_prices(settings.prices_file))
     if not settings.hardware:
         off = policy.hardware.model_copy(update={"enabled": False})
         policy = policy.model_copy(update={"hardware": off})
+    return policy
+
+
+async def build(settings: Settings) -> Parts:
+    """Adapters and activities as the settings say; the database is brought up to date."""
+    policy = policy_of(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     artefacts = FolderArtefacts(settings.data_dir / "artefacts")
-    database = settings.database_url or f"sqlite:///{settings.data_dir / 'qsaga.db'}"
-    records = SqlJobRecords(database)
+    engine = open_engine(settings.database_url or f"sqlite:///{settings.data_dir / 'qsaga.db'}")
+    await migrate(engine)
+    records, ledger, audit = SqlJobRecords(engine), SqlLedger(engine), SqlAuditLog(engine)
     reader = QiskitCircuitReader()
     provider = IBMProvider(settings.ibm) if settings.ibm.token else None
+    notifier = WebhookNotifier(settings.notify_url) if settings.notify_url else LogNotifier()
+    verifier, seals = identity.verifier(settings.identity), identity.seal_keys(settings.identity)
+    terms = Terms(
+        policy=policy,
+        deployment=settings.deployment,
+        grace=settings.ibm.grace,
+        identity_required=settings.identity.required,
+        registered_only=settings.registered_tenants_only,
+    )
+    doorman = Doorman(records, settings.deployment, required=settings.identity.required)
+    admit = Admit(
+        terms,
+        provider=provider,
+        records=records,
+        ledger=ledger,
+        audit=audit,
+        reader=reader,
+        doorman=doorman,
+    )
+
+    def archive(client: Client) -> TemporalArchive:
+        queue = settings.temporal.task_queue
+        return TemporalArchive(client, queue, settings.data_dir / "payloads")
+
+    desk = Desk(
+        ledger=ledger,
+        records=records,
+        audit=audit,
+        keeping=Keeping(records, ledger, artefacts, archive),
+        reproducer=Reproducer(
+            artefacts,
+            QaoaBuilder(),
+            reader,
+            IBMRecompiler(),
+            AerSimulator(),
+            steepest_descent,
+            software(),
+        ),
+        reconciling=Reconciling(provider, records, ledger, audit, archive, settings.deployment),
+    )
     activities: list[Callable[..., Any]] = [
-        Admit(
-            policy=policy,
-            provider=provider,
-            records=records,
-            reader=reader,
-            deployment=settings.deployment,
-            grace=settings.ibm.grace,
-        ).admit,
+        admit.admit,
+        admit.readmit,
+        Review(audit).review,
+        Notify(notifier).notify,
+        Operate(desk, identity_required=settings.identity.required).operate,
         Encode(artefacts, QaoaBuilder(), reader).encode,
         Solve(artefacts, NealSolver()).solve,
         Simulate(artefacts, AerSimulator()).simulate,
         Verify(artefacts, steepest_descent, software()).verify,
-        Close(records).close,
+        Close(records, ledger, settings.deployment, doorman).close,
+        Identity(seals).check_seal,
+        Identity(seals).check_caller,
     ]
     if provider is not None:
         collector = Collector(artefacts, provider)
         activities += [
             Compile(artefacts, provider).compile,
-            Submit(artefacts, provider, records, settings.ibm.call_timeout).submit,
+            Submit(
+                artefacts,
+                provider,
+                records,
+                window=settings.ibm.call_timeout,
+                doorman=doorman,
+            ).submit,
             Follow(provider, collector).follow,
             Collect(collector).collect,
-            Cancel(provider).cancel_remote,
-            Settle(artefacts, provider, records, policy, steepest_descent).settle,
+            Cancel(provider, doorman).cancel_remote,
+            Settle(artefacts, provider, records, ledger, policy, steepest_descent, doorman).settle,
         ]
-    return Parts(policy=policy, records=records, provider=provider, activities=activities)
+    return Parts(
+        policy=policy,
+        engine=engine,
+        records=records,
+        ledger=ledger,
+        audit=audit,
+        provider=provider,
+        activities=activities,
+        # The first stands outermost: it translates what the others raise.
+        interceptors=[
+            Running(),
+            IdentifiedActivities(verifier, seals),
+            IdentifiedWorkflows(
+                identity.quickly(verifier) if verifier else None,
+                seals.seal if seals else None,
+            ),
+        ],
+    )
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -129,7 +216,7 @@ def worker(client: Client, settings: Settings, parts: Parts) -> Worker:
         task_queue=settings.temporal.task_queue,
         workflows=WORKFLOWS,
         activities=parts.activities,
-        interceptors=[Running()],
+        interceptors=parts.interceptors,
         # Without a build id the worker hashes every loaded module, which takes seconds.
         build_id=BUILD_ID,
         workflow_runner=workflow_runner(),
@@ -145,7 +232,7 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parts = await asyncio.to_thread(build, settings)
+    parts = await build(settings)
     client = await connect(settings)
     if settings.temporal.register_search_attributes:
         await register_search_attributes(client)
@@ -157,6 +244,7 @@ async def serve(settings: Settings) -> None:
             os.getpid(),
         )
         await stop.wait()
+    await parts.engine.dispose()
 
 
 def main() -> None:

@@ -1,72 +1,216 @@
-"""Admit: check the request, survey the providers, decide the route, open the row."""
+"""Admit: check the caller and the request, survey the providers, decide, open the row, reserve."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 
 from temporalio import activity
 
-from qsaga.core.errors import KeyConflict, ProviderError
-from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample
-from qsaga.core.policy import BackendFacts, Facts, Policy, decide
-from qsaga.core.ports import CircuitReader, JobRecords, QuantumProvider
-from qsaga.core.states import Layer
-from qsaga.core.steps import Admission, AdmitInput, AdmitStep
+from activities.doorman import Doorman
+from activities.identified import current_caller
+from qsaga.core.approval import Ceiling
+from qsaga.core.errors import (
+    Forbidden,
+    InvalidRequest,
+    KeyConflict,
+    PolicyRefused,
+    ProviderError,
+    Unauthenticated,
+)
+from qsaga.core.facts import BackendFacts, Facts
+from qsaga.core.identity import Caller, Role, require, said_to_be
+from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample, submission_tag
+from qsaga.core.ledger import Amounts, Hold, Ledger, Shortage, Tenant, hold_key
+from qsaga.core.outcome import FALLBACK_LAYER
+from qsaga.core.policy import Policy, decide
+from qsaga.core.ports import CircuitReader, QuantumProvider
+from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
+from qsaga.core.states import Layer, Rung
+from qsaga.core.steps import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
 from qsaga.core.validation import check_observables
 from qsaga.problems.registry import parse
 
+REFUSALS = (InvalidRequest, KeyConflict, Unauthenticated, Forbidden)
 
-class Admit(AdmitStep):
-    """Admission for one deployment.
+
+@dataclass(frozen=True)
+class Terms:
+    """What a deployment decides by.
 
     Args:
         policy: as the deployment has it, hardware already switched off if settings say so.
-        provider: None where no account is configured.
-        records: the job table.
-        reader: for circuits that users supply.
         deployment: its name.
         grace: seconds after the start of an attempt to submit by which all it sent is listed.
+        identity_required: every caller must prove who he is.
+        registered_only: a tenant whom nobody has set up is refused.
     """
+
+    policy: Policy
+    deployment: str
+    grace: float
+    identity_required: bool = False
+    registered_only: bool = False
+
+
+class Admit(AdmitStep, ReadmitStep):
+    """Admission for one deployment; ``provider`` is None where no account is configured."""
 
     def __init__(
         self,
+        terms: Terms,
         *,
-        policy: Policy,
         provider: QuantumProvider | None,
         records: JobRecords,
+        ledger: Ledger,
+        audit: AuditLog,
         reader: CircuitReader,
-        deployment: str,
-        grace: float,
+        doorman: Doorman,
     ) -> None:
-        self._policy, self._provider, self._records = policy, provider, records
-        self._reader, self._deployment, self._grace = reader, deployment, grace
+        self._terms, self._provider, self._doorman = terms, provider, doorman
+        self._records, self._ledger, self._audit = records, ledger, audit
+        self._reader = reader
 
     @activity.defn(name="admit")
     async def admit(self, given: AdmitInput) -> Admission:
-        """Decide; open the row unless this is a dry run."""
+        """Decide; open the row and reserve unless this is a dry run."""
+        try:
+            return await self._admit(given)
+        except REFUSALS:
+            if activity.info().attempt > 1 and given.account:
+                # An attempt that died may have reserved; this job will never close.
+                await self._release(given.request, given.account, given.at)
+            raise
+
+    async def _admit(self, given: AdmitInput) -> Admission:
         request = given.request
+        tenant = await self._ledger.tenant(request.tenant)
+        caller, guarded = self._caller(request, tenant)
         if not given.dry_run and (known := await self._known(given)):
-            return known
-        variables, qubits = await asyncio.to_thread(self._size, request.workload)
-        backends, trouble = await self._survey()
-        decision = decide(self._policy, _facts(request, variables, qubits, backends, trouble))
-        if not given.dry_run:
-            await asyncio.to_thread(
-                self._records.open, given.job_id, request.payload_hash(), given.at
+            return known.model_copy(update={"guarded": guarded})
+        facts = await self._facts(request)
+        admission = Admission(
+            decision=decide(self._terms.policy, facts),
+            deployment=self._terms.deployment,
+            grace=self._terms.grace,
+            account=given.account,
+            submitter=caller.subject if caller.verified else request.requested_by,
+            guarded=guarded,
+        )
+        if given.dry_run:
+            return await self._reserve(request, admission, tenant, given.at, dry_run=True)
+        await self._records.open(
+            JobOpening(
+                job_id=given.job_id,
+                payload_hash=request.payload_hash(),
+                at=given.at,
+                submitter=admission.submitter,
+                guarded=guarded,
+                request=request,
+                decision=admission.decision,
             )
-        return Admission(decision=decision, deployment=self._deployment, grace=self._grace)
+        )
+        if caller.verified:
+            await self._audit.note(
+                AuditEntry(
+                    id=f"{given.job_id}/{given.account}/start",
+                    at=given.at,
+                    who=caller.subject,
+                    verified=True,
+                    action="start",
+                    tenant=request.tenant,
+                    subject=given.job_id,
+                )
+            )
+        return await self._reserve(request, admission, tenant, given.at)
+
+    @activity.defn(name="readmit")
+    async def readmit(self, given: ReadmitInput) -> Admission:
+        """Decide again on the facts of now, within what was approved."""
+        await self._doorman.admits(given.job_id)
+        request, ceiling = given.request, given.ceiling
+        facts = await self._facts(request)
+        changed: dict[str, object] = {"approved": True, "withheld": given.withheld}
+        if ceiling is not None:
+            money = ceiling.money if facts.money is None else min(facts.money, ceiling.money)
+            changed |= {
+                "quantum_seconds": min(facts.quantum_seconds, ceiling.quantum_seconds),
+                "money": money,
+                "currency": ceiling.currency,
+            }
+        decision = decide(self._terms.policy, facts.model_copy(update=changed))
+        tenant = await self._ledger.tenant(request.tenant)
+        admission = given.admission.model_copy(update={"decision": decision})
+        return await self._reserve(request, admission, tenant, given.at)
+
+    # --- who -------------------------------------------------------------------------------------
+
+    def _caller(self, request: JobRequest, tenant: Tenant | None) -> tuple[Caller, bool]:
+        """Who starts the job, and whether everybody who touches it must prove who he is."""
+        if tenant is None and self._terms.registered_only:
+            raise InvalidRequest(
+                "tenant", f"unknown tenant {request.tenant!r}", "one that an operator has set up"
+            )
+        guarded = self._terms.identity_required or bool(tenant and tenant.identity_required)
+        caller = current_caller()
+        if caller is None and not guarded:
+            caller = said_to_be(request.requested_by)
+        caller = require(caller, Role.SUBMITTER, request.tenant)
+        if caller.verified and request.requested_by not in (None, caller.subject):
+            raise InvalidRequest(
+                "requested_by",
+                f"{request.requested_by!r} is not the caller",
+                f"{caller.subject!r}, or nothing",
+            )
+        return caller, guarded
 
     async def _known(self, given: AdmitInput) -> Admission | None:
         # Temporal may have forgotten the job; what it ended with stands, whatever the policy or
         # the backends would say today.
-        record = await asyncio.to_thread(self._records.get, given.job_id)
+        record = await self._records.get(given.job_id)
         closed = record.result if record else None
         if record is None or closed is None or closed.decision is None:
             return None
         if record.payload_hash != given.request.payload_hash():
             raise KeyConflict(f"key: {given.job_id!r} belongs to a job with another payload")
         return Admission(
-            decision=closed.decision, deployment=self._deployment, grace=self._grace, closed=closed
+            decision=closed.decision,
+            deployment=self._terms.deployment,
+            grace=self._terms.grace,
+            closed=closed,
+        )
+
+    # --- the facts -------------------------------------------------------------------------------
+
+    async def _facts(self, request: JobRequest) -> Facts:
+        variables, qubits = await asyncio.to_thread(self._size, request.workload)
+        backends, trouble = await self._survey()
+        runs = 0
+        if request.template is not None:
+            runs = await self._records.template_runs(request.tenant, request.template)
+        budgets, workload = request.budgets, request.workload
+        return Facts(
+            verb=workload.kind,
+            variables=variables,
+            qubits=qubits,
+            shots=shots_of(workload),
+            backends=backends,
+            provider_trouble=trouble,
+            queue_budget=budgets.seconds(Layer.QUEUE),
+            quantum_seconds=budgets.quantum_seconds,
+            execution_limit=budgets.execution_limit(),
+            money=budgets.money,
+            currency=budgets.currency,
+            forced_route=request.route,
+            backend=request.backend,
+            tenant=request.tenant,
+            sensitivity=request.sensitivity,
+            regions=request.regions,
+            environment=request.environment,
+            template=request.template,
+            template_runs=runs,
         )
 
     def _size(self, workload: Optimise | Sample | Estimate) -> tuple[int | None, int]:
@@ -83,36 +227,116 @@ class Admit(AdmitStep):
     async def _survey(self) -> tuple[tuple[BackendFacts, ...], str]:
         if self._provider is None:
             return (), "no account is configured"
-        if not self._policy.hardware.enabled:
+        if not self._terms.policy.hardware.enabled:
             return (), ""
         try:
             return await self._provider.backends(), ""
         except ProviderError as error:
             return (), str(error)
 
+    # --- the budget ------------------------------------------------------------------------------
 
-def _facts(
-    request: JobRequest,
-    variables: int | None,
-    qubits: int,
-    backends: tuple[BackendFacts, ...],
-    trouble: str,
-) -> Facts:
-    budgets, workload = request.budgets, request.workload
-    return Facts(
-        verb=workload.kind,
-        variables=variables,
-        qubits=qubits,
-        shots=shots_of(workload),
-        backends=backends,
-        provider_trouble=trouble,
-        queue_budget=budgets.seconds(Layer.QUEUE),
-        quantum_seconds=budgets.quantum_seconds,
-        money=budgets.money,
-        currency=budgets.currency,
-        forced_route=request.route,
-        backend=request.backend,
-    )
+    async def _reserve(
+        self,
+        request: JobRequest,
+        admission: Admission,
+        tenant: Tenant | None,
+        at: datetime,
+        *,
+        dry_run: bool = False,
+    ) -> Admission:
+        if tenant is not None:
+            admission = self._in_currency(request, admission, tenant)
+        short = await self._hold(request, admission, at, dry_run=dry_run)
+        if short and Rung.HARDWARE in admission.decision.ladder and _falls_back(tenant):
+            try:
+                admission = self._without_hardware(admission, _text(request, short))
+            except PolicyRefused as error:
+                return await self._refuse(request, admission, at, str(error), dry_run=dry_run)
+            short = await self._hold(request, admission, at, dry_run=dry_run)
+        if short:
+            text = _text(request, short)
+            return await self._refuse(request, admission, at, text, dry_run=dry_run)
+        if tenant is not None and admission.decision.approval is not None:
+            admission = admission.model_copy(update={"left": await self._left(tenant.name, at)})
+        return admission
+
+    def _in_currency(self, request: JobRequest, admission: Admission, tenant: Tenant) -> Admission:
+        budgets, expected = request.budgets, admission.decision.forecast
+        if budgets.money is not None and budgets.currency != tenant.currency:
+            raise InvalidRequest(
+                "budgets.currency", f"{budgets.currency!r} is not the tenant's", tenant.currency
+            )
+        if expected is None or not expected.money or expected.currency == tenant.currency:
+            return admission
+        return self._without_hardware(
+            admission,
+            f"priced in {expected.currency}, the tenant pays in {tenant.currency}",
+        )
+
+    def _without_hardware(self, admission: Admission, why: str) -> Admission:
+        facts = admission.decision.facts.model_copy(update={"withheld": why})
+        return admission.model_copy(update={"decision": decide(self._terms.policy, facts)})
+
+    async def _hold(
+        self, request: JobRequest, admission: Admission, at: datetime, *, dry_run: bool
+    ) -> tuple[Shortage, ...]:
+        holds = self._holds(request, admission)
+        if dry_run:
+            return await self._ledger.shortages(request.tenant, holds, at)
+        return await self._ledger.reserve(request.tenant, request.job_id, holds, at)
+
+    def _holds(self, request: JobRequest, admission: Admission) -> tuple[Hold, ...]:
+        """The most that the job may use: one hold for itself, one for its hardware run."""
+        decision, budgets = admission.decision, request.budgets
+        job, hardware = self._keys(request, admission.account)
+        classical = sum(
+            budgets.seconds(FALLBACK_LAYER[rung])
+            for rung in decision.ladder
+            if rung is not Rung.HARDWARE
+        )
+        ceiling = decision.forecast.ceiling if decision.forecast else None
+        own = Hold(
+            key=job,
+            amounts=Amounts(jobs=Decimal(1), classical_seconds=Decimal(str(classical))),
+            currency=ceiling.currency if ceiling else budgets.currency,
+        )
+        if Rung.HARDWARE not in decision.ladder or ceiling is None:
+            # Zero in place of what an earlier admission may have held.
+            return (own, Hold(key=hardware, amounts=Amounts(), currency=own.currency))
+        return (own, Hold(key=hardware, amounts=_amounts(ceiling), currency=ceiling.currency))
+
+    async def _refuse(
+        self, request: JobRequest, admission: Admission, at: datetime, why: str, *, dry_run: bool
+    ) -> Admission:
+        if not dry_run:
+            await self._release(request, admission.account, at)
+        return admission.model_copy(update={"refused": why, "account": ""})
+
+    async def _release(self, request: JobRequest, account: str, at: datetime) -> None:
+        await self._ledger.release(
+            self._keys(request, account), at, tenant=request.tenant, job_id=request.job_id
+        )
+
+    def _keys(self, request: JobRequest, account: str) -> tuple[str, str]:
+        tag = submission_tag(self._terms.deployment, request.job_id, 0)
+        return hold_key(request.job_id, account), hold_key(tag, account)
+
+    async def _left(self, tenant: str, at: datetime) -> str:
+        statement = await self._ledger.statement(tenant, at)
+        return "; ".join(line.text() for line in statement.lines if line.limit is not None)
+
+
+def _falls_back(tenant: Tenant | None) -> bool:
+    return tenant is not None and tenant.when_spent == "fallback"
+
+
+def _text(request: JobRequest, short: tuple[Shortage, ...]) -> str:
+    return "; ".join(one.text(request.tenant) for one in short)
+
+
+def _amounts(ceiling: Ceiling) -> Amounts:
+    return Amounts(quantum_seconds=Decimal(str(ceiling.quantum_seconds)), money=ceiling.money)
 
 
 def shots_of(workload: Optimise | Sample | Estimate) -> int:

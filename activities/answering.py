@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import time
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
 
 from temporalio import activity
 
 from activities.admission import shots_of
-from qsaga.core.jobs import Estimate, Optimise
+from activities.doorman import Doorman
+from qsaga.core.jobs import Estimate, Optimise, submission_tag
+from qsaga.core.ledger import Amounts, Ledger, hold_key
+from qsaga.core.lineage import input_digest
 from qsaga.core.ports import (
     AnsatzBuilder,
     ArtefactStore,
     CircuitReader,
     ClassicalSolver,
-    JobRecords,
     RunSpec,
     Simulator,
 )
-from qsaga.core.results import Cost
+from qsaga.core.records import JobOpening, JobRecords
+from qsaga.core.results import Cost, JobResult
 from qsaga.core.states import Rung
 from qsaga.core.steps import (
     CloseInput,
@@ -37,11 +44,21 @@ from qsaga.core.steps import (
     VerifyStep,
 )
 from qsaga.problems.polish import Polisher
-from qsaga.problems.registry import parse
-from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, verify
+from qsaga.problems.registry import PREPROCESSING, parse
+from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, postprocessing, verify
 
 BQM = "application/vnd.dimod.bqm"
 QPY = "application/vnd.qiskit.qpy"
+
+
+@cache
+def machine() -> dict[str, str]:
+    """Interpreter and platform of this process."""
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "architecture": platform.machine(),
+    }
 
 
 class Encode(EncodeStep):
@@ -74,6 +91,10 @@ class Encode(EncodeStep):
                     max_seconds=given.max_seconds,
                 ),
                 qubits=qubits,
+                input_sha256=input_digest(workload),
+                formulation=self._reader.formulation,
+                preprocessing=self._reader.preprocessing,
+                parameter_sets=1,
             )
         problem, model = parse(workload.problem)
         bqm = problem.formulate(model)
@@ -85,6 +106,13 @@ class Encode(EncodeStep):
             circuit=self._artefacts.put(circuit, QPY) if circuit else None,
             spec=RunSpec(verb="sample", shots=workload.shots, max_seconds=given.max_seconds),
             qubits=bqm.num_variables,
+            input_sha256=input_digest(workload),
+            formulation=problem.formulation
+            + (f", {self._builder.version}" if circuit is not None else ""),
+            preprocessing=PREPROCESSING,
+            variables=bqm.num_variables,
+            couplings=bqm.num_interactions,
+            parameter_sets=1 if circuit is not None else None,
         )
 
 
@@ -153,20 +181,56 @@ class Verify(VerifyStep):
         answer, polished = verify(
             given.workload, model, self._artefacts.get(raw), raw.media, self._polisher
         )
-        return Verified(answer=answer, software=self._software, polished=polished)
+        return Verified(
+            answer=answer,
+            software=self._software,
+            polished=polished,
+            postprocessing=postprocessing(given.workload, self._polisher),
+            machine=machine(),
+        )
 
 
 class Close(CloseStep):
-    """The closing record."""
+    """The closing record, and the job's own account."""
 
-    def __init__(self, records: JobRecords) -> None:
-        self._records = records
+    def __init__(
+        self, records: JobRecords, ledger: Ledger, deployment: str, doorman: Doorman
+    ) -> None:
+        self._records, self._ledger, self._deployment = records, ledger, deployment
+        self._doorman = doorman
 
     @activity.defn(name="close")
     async def close(self, given: CloseInput) -> None:
         """Write it once, also of a job that ended before its row was opened."""
         result = given.result
-        await asyncio.to_thread(
-            self._records.open, result.job_id, result.payload_hash, result.transitions[0].at
+        await self._doorman.admits(result.job_id)
+        at = result.transitions[-1].at
+        await self._records.open(
+            JobOpening(
+                job_id=result.job_id,
+                payload_hash=result.payload_hash,
+                at=result.transitions[0].at,
+                submitter=result.submitter,
+                request=given.request,
+                decision=result.decision,
+            )
         )
-        await asyncio.to_thread(self._records.close, result.job_id, result)
+        await self._records.close(result, given.artefacts)
+        if given.account:
+            await self._settle(result, given, at)
+
+    async def _settle(self, result: JobResult, given: CloseInput, at: datetime) -> None:
+        spent = Amounts(classical_seconds=Decimal(str(result.cost.classical_seconds)))
+        await self._ledger.settle(
+            hold_key(result.job_id, given.account),
+            spent,
+            at,
+            tenant=result.tenant,
+            job_id=result.job_id,
+            currency=result.cost.currency,
+        )
+        tag = submission_tag(self._deployment, result.job_id, 0)
+        if tag not in given.run_ids:  # a run that was begun settles its own
+            await self._ledger.release(
+                (hold_key(tag, given.account),), at, tenant=result.tenant, job_id=result.job_id
+            )

@@ -10,19 +10,22 @@ from decimal import Decimal
 from temporalio import activity
 
 from activities.answering import QPY
+from activities.doorman import Doorman
 from activities.running import not_yet, seconds_remaining, seconds_since
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import ResultUnusable, RunFailed, TransientProviderError
+from qsaga.core.jobs import tenant_of
+from qsaga.core.ledger import Amounts, Ledger
 from qsaga.core.policy import Policy
 from qsaga.core.ports import (
     ArtefactStore,
     Charge,
-    JobRecords,
     LateResult,
     QuantumProvider,
     RemoteJob,
     RemoteState,
 )
+from qsaga.core.records import JobRecords
 from qsaga.core.results import Cost, OptimiseAnswer
 from qsaga.core.steps import (
     CancelInput,
@@ -56,6 +59,9 @@ ENOUGH = 60.0
 """Seconds for fetching a result on the way where nothing else bounds that."""
 
 
+CALIBRATION = "application/vnd.qsaga.calibration+json"
+
+
 class Compile(CompileStep):
     """Transpile for the backend."""
 
@@ -64,11 +70,16 @@ class Compile(CompileStep):
 
     @activity.defn(name="compile")
     async def compile(self, given: CompileInput) -> CompiledCircuit:
-        """Store the ISA circuit."""
+        """Store the ISA circuit, and the calibration data where they are not stored yet."""
         qpy = await asyncio.to_thread(self._artefacts.get, given.circuit)
         compiled = await self._provider.compile(qpy, given.backend, given.seed, given.spec)
         isa = await asyncio.to_thread(self._artefacts.put, compiled.qpy, QPY)
-        return CompiledCircuit(isa=isa, facts=compiled.facts)
+        calibration = None
+        if compiled.calibration is not None:
+            calibration = await asyncio.to_thread(
+                self._artefacts.put, compiled.calibration, CALIBRATION
+            )
+        return CompiledCircuit(isa=isa, facts=compiled.facts, calibration=calibration)
 
 
 class Submit(SubmitStep):
@@ -81,6 +92,7 @@ class Submit(SubmitStep):
 
     Args:
         window: seconds from the start of an attempt within which it may begin to send.
+        doorman: knows who may ask.
     """
 
     def __init__(
@@ -88,16 +100,19 @@ class Submit(SubmitStep):
         artefacts: ArtefactStore,
         provider: QuantumProvider,
         records: JobRecords,
+        *,
         window: float,
+        doorman: Doorman,
     ) -> None:
         self._artefacts, self._provider, self._records = artefacts, provider, records
-        self._window = window
+        self._window, self._doorman = window, doorman
 
     @activity.defn(name="submit")
     async def submit(self, given: SubmitInput) -> Submitted:
         """The one job of the tag."""
+        await self._doorman.admits(given.job_id, given.tag)
         began = time.monotonic()
-        first = await asyncio.to_thread(self._open, given) and activity.info().attempt == 1
+        first = await self._open(given) and activity.info().attempt == 1
         found = await self._provider.find(given.tag)
         if not found and not first:
             await asyncio.sleep(given.grace)
@@ -108,11 +123,11 @@ class Submit(SubmitStep):
         job = await self._send(given, began + self._window)
         return Submitted(job=job, provider=self._provider.name)
 
-    def _open(self, given: SubmitInput) -> bool:
+    async def _open(self, given: SubmitInput) -> bool:
         """Open the account. Returns False if it was open already."""
-        record = self._records.get(given.job_id)
+        record = await self._records.get(given.job_id)
         known = record is not None and given.tag in record.open_runs
-        self._records.open_run(given.job_id, given.tag)
+        await self._records.open_run(given.job_id, given.tag)
         return not known
 
     async def _send(self, given: SubmitInput, latest: float) -> RemoteJob:
@@ -213,12 +228,13 @@ class Collect(CollectStep):
 class Cancel(CancelStep):
     """End every job of a submission."""
 
-    def __init__(self, provider: QuantumProvider) -> None:
-        self._provider = provider
+    def __init__(self, provider: QuantumProvider, doorman: Doorman) -> None:
+        self._provider, self._doorman = provider, doorman
 
     @activity.defn(name="cancel_remote")
     async def cancel_remote(self, given: CancelInput) -> Cancelled:
         """Ask, look, and come back until all have ended."""
+        await self._doorman.admits(given.job_id, given.tag)
         waited = seconds_since(given.since)
         jobs = {job.provider_job_id: job for job in await self._provider.find(given.tag)}
         known = given.provider_job_id
@@ -244,26 +260,40 @@ class Settle(SettleStep):
         artefacts: ArtefactStore,
         provider: QuantumProvider,
         records: JobRecords,
+        ledger: Ledger,
         policy: Policy,
         polisher: Polisher,
+        doorman: Doorman,
     ) -> None:
         self._artefacts, self._provider = artefacts, provider
-        self._records, self._policy = records, policy
-        self._polisher = polisher
+        self._records, self._ledger, self._policy = records, ledger, policy
+        self._polisher, self._doorman = polisher, doorman
 
     @activity.defn(name="settle")
     async def settle(self, given: SettleInput) -> Settled:
         """Sweep the tag once more, then write the account."""
+        await self._doorman.admits(given.job_id, given.run_id)
         known = {job.provider_job_id: job for job in given.jobs}
         own = set(known)
-        swept = await self._provider.find(given.run_id)
+        swept = () if given.unsent else await self._provider.find(given.run_id)
         known |= {job.provider_job_id: job for job in (*given.extras, *swept)}
         charges = tuple(
             [await self._charge(job, extra=key not in own) for key, job in known.items()]
         )
         late = await asyncio.to_thread(self._late, given, given.late) if given.late else None
-        await asyncio.to_thread(self._records.settle_run, given.job_id, given.run_id, charges, late)
-        return Settled(charges=charges, cost=_total(charges), late=late)
+        if not given.unsent:
+            await self._records.settle_run(given.job_id, given.run_id, charges, late)
+        total = _total(charges)
+        if given.hold:
+            await self._ledger.settle(
+                given.hold,
+                Amounts(quantum_seconds=Decimal(str(total.quantum_seconds)), money=total.money),
+                activity.info().current_attempt_scheduled_time,
+                tenant=tenant_of(given.job_id),
+                job_id=given.job_id,
+                currency=total.currency,
+            )
+        return Settled(charges=charges, cost=total, late=late)
 
     async def _charge(self, job: RemoteJob, *, extra: bool) -> Charge:
         if not job.state.ended:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 
 from qsaga.core.contract import ArtefactRef
-from qsaga.payloads import write_once
+from qsaga.payloads import delete_unused, touch, write_once
 
 
 class FolderArtefacts:
@@ -26,7 +27,7 @@ class FolderArtefacts:
         )
         path = self._path(reference)
         # A file of another size is damaged, and this is the chance to heal it.
-        if not path.exists() or path.stat().st_size != len(data):
+        if not touch(path) or path.stat().st_size != len(data):
             write_once(path, data)
         return reference
 
@@ -39,6 +40,10 @@ class FolderArtefacts:
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise ValueError(f"artefact {ref.sha256} is damaged")
         return data
+
+    def delete(self, ref: ArtefactRef, before: datetime) -> bool:
+        """Delete a blob unless it was put again since ``before``. Returns whether it is gone."""
+        return delete_unused(self._path(ref), before)
 
     def _path(self, ref: ArtefactRef) -> Path:
         return self._folder / ref.sha256[:2] / ref.sha256

@@ -1,24 +1,38 @@
-"""Circuits as bytes, and circuits that users supply."""
+"""Circuits as bytes, what tells two of them apart, and circuits that users supply."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import io
+import re
+from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit, qasm3, qpy
+from qiskit.circuit import ClassicalRegister, Clbit
 from qiskit.exceptions import QiskitError
 
+from qsaga.core.contract import canonical_json, digest
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.ports import RunVerb
 
 SOURCE = "workload.circuit.source"
 
+_PASSING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+")
+"""Identifiers that are new in each process."""
+
 
 def to_qpy(circuit: QuantumCircuit) -> bytes:
-    """One circuit as QPY bytes."""
+    """One circuit as QPY bytes, without its layout.
+
+    QPY writes the registers of a layout in the order of a set, so that no two processes would
+    write the same bytes.
+    """
+    plain = circuit.copy()
+    plain._layout = None  # noqa: SLF001 - there is no public way
     buffer = io.BytesIO()
-    qpy.dump(circuit, buffer)
+    qpy.dump(plain, buffer)
     return buffer.getvalue()
 
 
@@ -33,6 +47,63 @@ def from_qpy(data: bytes) -> QuantumCircuit:
     return circuits[0]
 
 
+def circuit_digest(circuit: QuantumCircuit) -> str:
+    """SHA-256 over what a circuit does, as 64 hex digits.
+
+    Equal for circuits of the same instructions, in the same order, on the same qubits and bits,
+    whatever wrote them: QPY bytes hold the version of the writer and, for gates that are not
+    standard, identifiers made anew each time.
+    """
+    return digest(canonical_json(_described(circuit)))
+
+
+def _described(circuit: QuantumCircuit) -> list[Any]:
+    def bits(some: Any) -> list[int]:
+        return [circuit.find_bit(bit).index for bit in some]
+
+    return [
+        [circuit.num_qubits, circuit.num_clbits, _value(circuit, circuit.global_phase)],
+        [[register.name, bits(register)] for register in circuit.cregs],
+        [
+            [*_operation(circuit, one.operation), bits(one.qubits), bits(one.clbits)]
+            for one in circuit.data
+        ],
+    ]
+
+
+def _operation(circuit: QuantumCircuit, operation: Any) -> list[Any]:
+    params = getattr(operation, "params", [])
+    told = [operation.name, [_value(circuit, param) for param in params]]
+    # A condition, the target of a switch and its cases, the unit of a delay.
+    more = (getattr(operation, name, None) for name in ("condition", "target", "unit"))
+    told += [_value(circuit, value) for value in more if value is not None]
+    if hasattr(operation, "cases_specifier"):
+        told.append([_value(circuit, labels) for labels, _ in operation.cases_specifier()])
+    kind = getattr(operation, "base_class", type(operation))
+    standard = kind.__module__.startswith("qiskit.circuit.library.standard_gates")
+    # A matrix among the parameters says all, and would have to be synthesised.
+    if not standard and not any(isinstance(param, np.ndarray) for param in params):
+        definition = getattr(operation, "definition", None)
+        told.append(None if definition is None else _described(definition))
+    return told
+
+
+def _value(circuit: QuantumCircuit, value: Any) -> Any:
+    if isinstance(value, QuantumCircuit):
+        return _described(value)
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
+    if isinstance(value, tuple | list):
+        return [_value(circuit, one) for one in value]
+    if isinstance(value, Clbit):
+        return circuit.find_bit(value).index
+    if isinstance(value, ClassicalRegister):
+        return value.name
+    if isinstance(value, int | float):
+        return float(value)
+    return _PASSING.sub("", repr(value))
+
+
 class QiskitCircuitReader:
     """Reads OpenQASM 3 and base64 QPY (implements ``CircuitReader``).
 
@@ -40,6 +111,13 @@ class QiskitCircuitReader:
     one that has classical bits must measure into them itself. For ``estimate`` measurements at
     the end are removed, any other is refused.
     """
+
+    formulation = "circuit/1"
+    preprocessing = "measurements/1"
+
+    def digest(self, qpy: bytes) -> str:
+        """``circuit_digest`` of the one circuit in QPY bytes. Raises ValueError."""
+        return circuit_digest(from_qpy(qpy))
 
     def read(self, format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
         """QPY bytes and number of qubits.
@@ -63,11 +141,13 @@ class QiskitCircuitReader:
             except (binascii.Error, ValueError) as error:
                 raise InvalidRequest(SOURCE, str(error), "one circuit as QPY in base64") from error
         try:
-            return qasm3.loads(source)
+            circuit = qasm3.loads(source)
         except Exception as error:  # the parser raises a dozen unrelated types
             raise InvalidRequest(
                 SOURCE, f"not readable OpenQASM 3: {_first_line(error)}", "OpenQASM 3"
             ) from error
+        circuit.name = "qasm3"  # the parser's own name counts the circuits of this process
+        return circuit
 
 
 def _for_sampling(circuit: QuantumCircuit) -> QuantumCircuit:

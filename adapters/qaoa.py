@@ -106,6 +106,8 @@ class Ising:
 class QaoaBuilder:
     """Builds bound, measured QAOA circuits (implements ``AnsatzBuilder``)."""
 
+    version = "qaoa/1"
+
     def build(self, bqm: bytes, algorithm: Qaoa) -> bytes:
         """The circuit as QPY, measured into register ``meas``.
 

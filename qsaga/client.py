@@ -1,150 +1,48 @@
-"""The typed client: start a job, follow it, await its result, cancel it."""
+"""The typed client: start a job or find it, ask what waits for a person, operate."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from pydantic import TypeAdapter, ValidationError
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.exceptions import TimeoutError as TemporalTimeout
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from qsaga.caller import caller_name
+from qsaga.calls import NoWorker, RanOut, operate, translated
 from qsaga.connection import connect
-from qsaga.core.attributes import PAYLOAD_HASH
-from qsaga.core.errors import (
-    InvalidRequest,
-    KeyConflict,
-    NoSuchJob,
-    QsagaError,
-    Unreachable,
-    from_failure,
-)
+from qsaga.core.approval import ApprovalRecord
+from qsaga.core.attributes import PAYLOAD_HASH, STATE, TENANT
+from qsaga.core.contract import Slug
+from qsaga.core.errors import KeyConflict, NoSuchJob, Unreachable
+from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest, Optimise
-from qsaga.core.outcome import compared
-from qsaga.core.policy import Decision
+from qsaga.core.operations import Operation, OperationReport
 from qsaga.core.results import JobResult, JobStatus
-from qsaga.core.runs import (
-    PLAN_JOB,
-    QUANTUM_JOB,
-    STATUS,
-    JobAccount,
-    Progress,
-    RunReport,
-    RunStatus,
-)
-from qsaga.core.states import Layer
+from qsaga.core.runs import PLAN_JOB, QUANTUM_JOB, STATUS
+from qsaga.core.states import JobState, Layer
+from qsaga.core.validation import invalid_request
+from qsaga.handle import JobHandle
 from qsaga.problems.registry import parse
 from qsaga.settings import Settings
+
+__all__ = ["JobHandle", "QsagaClient", "check", "tenant_name"]
 
 WORKER_SLACK = 30.0
 """Seconds for a worker to take up a plan, beside the budget of admission."""
 EARLY_CHECK = 15.0
 """Seconds in all for the plan that checks a request before it is started."""
+OPERATION_LIMIT = 60.0
+"""Seconds in all for an operation."""
+AT_ONCE = 16
+"""Jobs that are asked at the same time how they stand."""
 
-
-class _NoWorker(Unreachable):
-    """Temporal answers, but nobody works on the task queue."""
-
-
-class _RanOut(QsagaError):
-    """A workflow used up the time that it was given as a whole."""
-
-
-class JobHandle:
-    """One job, whether running or ended."""
-
-    def __init__(self, client: Client, job_id: str) -> None:
-        self._client, self.job_id = client, job_id
-        self._job = client.get_workflow_handle(job_id, result_type=JobResult)
-
-    async def result(self, seconds: float | None = None) -> JobResult:
-        """Wait for the end of the job.
-
-        Args:
-            seconds: how long to wait; None waits as long as it takes.
-
-        Raises:
-            InvalidRequest, KeyConflict: the worker refused the request.
-            NoSuchJob: nothing is known under this id.
-            TimeoutError: the job had not ended after ``seconds``.
-        """
-        with _translated(self.job_id):
-            return await asyncio.wait_for(self._job.result(), seconds)
-
-    async def progress(self) -> Progress:
-        """Where the job stands now, the hardware run included."""
-        with _translated(self.job_id):
-            job = await self._job.query(STATUS, result_type=JobStatus)
-            run = await self._run_status(job.run_id) if job.run_id else None
-        return Progress(job=job, run=run)
-
-    async def watch(self, interval: float = 0.25) -> AsyncIterator[Progress]:
-        """Each change of the job's or its run's state, until the job ends, however it ends."""
-        seen: tuple[object, ...] = ()
-        while True:
-            now = await self.progress()
-            key = (now.job.state, now.job.rung, now.run.state if now.run else None)
-            if key != seen:
-                seen = key
-                yield now
-            if now.job.state.final or not await self._running():
-                return
-            await asyncio.sleep(interval)
-
-    async def cancel(self) -> None:
-        """Ask the job to end; its result then has state ``cancelled``. Safe to repeat."""
-        with _translated(self.job_id):
-            await self._job.cancel()
-
-    async def account(self) -> JobAccount:
-        """The job's result, and what its hardware runs cost: also after the answer was served.
-
-        Raises:
-            NoSuchJob: nothing is known under this id.
-        """
-        result = await self.result()
-        run_ids = [attempt.run_id for attempt in result.attempts if attempt.run_id]
-        reports = [report for run_id in run_ids if (report := await self._run_report(run_id))]
-        accounts = [report.account for report in reports if report.account]
-        return JobAccount(
-            result=result,
-            runs=tuple(reports),
-            charges=tuple(charge for account in accounts for charge in account.charges),
-            late_results=tuple(
-                compared(account.late, result) for account in accounts if account.late
-            ),
-            closed=len(reports) == len(run_ids),
-        )
-
-    async def _running(self) -> bool:
-        """A job that was refused or terminated never says of itself that it has ended."""
-        with _translated(self.job_id):
-            described = await self._job.describe()
-        return described.status is WorkflowExecutionStatus.RUNNING
-
-    async def _run_status(self, run_id: str) -> RunStatus | None:
-        run = self._client.get_workflow_handle(run_id)
-        try:
-            status: RunStatus = await run.query(STATUS, result_type=RunStatus)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
-        return status
-
-    async def _run_report(self, run_id: str) -> RunReport | None:
-        """The report of a run whose account is closed, else None."""
-        run = self._client.get_workflow_handle(run_id, result_type=RunReport)
-        with suppress(NoSuchJob), _translated(run_id):
-            if (await run.describe()).status is WorkflowExecutionStatus.COMPLETED:
-                report: RunReport = await run.result()
-                return report
-        return None
+_TENANT: TypeAdapter[str] = TypeAdapter(Slug)
 
 
 class QsagaClient:
@@ -167,10 +65,12 @@ class QsagaClient:
 
     def job(self, job_id: str) -> JobHandle:
         """The handle of a job by its id, ``tenant/key``."""
-        return JobHandle(self.temporal, job_id)
+        return JobHandle(self.temporal, job_id, self._settings)
 
     async def start(self, request: JobRequest) -> JobHandle:
         """Start the job, or find it if the same key was used for the same payload before.
+
+        A request that does not say who asks is sent with the name of the caller.
 
         Raises:
             InvalidRequest: naming the field, what was wrong and what is allowed; nothing was
@@ -179,12 +79,15 @@ class QsagaClient:
             Unreachable: Temporal does not answer.
         """
         check(request)
+        if request.requested_by is None:
+            # Not part of the payload: whoever repeats the request finds the same job.
+            request = request.model_copy(update={"requested_by": caller_name(self._settings)})
         if (request.route or request.backend) and not await self._exists(request.job_id):
             # Only a worker knows what its backends can take. Where none runs now the job starts
             # all the same, and the worker that comes refuses it if it must.
-            with suppress(_NoWorker):
+            with suppress(NoWorker):
                 await self._plan(request, EARLY_CHECK)
-        with _translated(request.job_id):
+        with translated(request.job_id):
             try:
                 await self.temporal.start_workflow(
                     QUANTUM_JOB,
@@ -213,11 +116,62 @@ class QsagaClient:
         """
         return await self._plan(request, request.budgets.seconds(Layer.ADMIT) + WORKER_SLACK)
 
+    async def inbox(self, tenant: str | None = None) -> list[ApprovalRecord]:
+        """The jobs that wait for a person, the one that lapses first in front.
+
+        Args:
+            tenant: whose jobs; None is every tenant's.
+
+        Raises:
+            InvalidRequest: no tenant can have that name.
+            Unreachable: Temporal or the workers do not answer.
+        """
+        query = (
+            f"WorkflowType = '{QUANTUM_JOB}' AND ExecutionStatus = 'Running' "
+            f"AND {STATE} = '{JobState.AWAITING_APPROVAL.value}'"
+        )
+        if tenant is not None:
+            # Checked, so that no name can change the question.
+            query += f" AND {TENANT} = '{tenant_name(tenant)}'"
+        with translated("inbox"):
+            ids = [found.id async for found in self.temporal.list_workflows(query)]
+        turns = asyncio.Semaphore(AT_ONCE)
+        asked = await asyncio.gather(*(self._asked(job_id, turns) for job_id in ids))
+        return sorted(
+            (record for record in asked if record is not None and record.outcome == "waiting"),
+            key=lambda record: record.request.expires,
+        )
+
+    async def _asked(self, job_id: str, turns: asyncio.Semaphore) -> ApprovalRecord | None:
+        # Between the list and the question the job may have ended, and be gone.
+        async with turns:
+            with suppress(NoSuchJob):
+                return (await self.job(job_id).progress()).job.approval
+        return None
+
+    async def operate(
+        self, operation: Operation, *, by: str | None = None, seconds: float = OPERATION_LIMIT
+    ) -> OperationReport:
+        """Do an operation. Where the caller dies the operation goes on; repeating it is safe.
+
+        Args:
+            operation: one of ``qsaga.core.operations``.
+            by: who asks; None is the caller of the settings.
+            seconds: the most that it may take, a worker's coming included.
+
+        Raises:
+            InvalidRequest: the operation cannot be done as it is.
+            Unauthenticated, Forbidden: the caller may not ask for it.
+            PolicyRefused, NoSuchJob: as the operation says.
+            Unreachable: no worker answered within ``seconds``.
+        """
+        return await operate(self.temporal, self._settings, operation, by=by, seconds=seconds)
+
     async def _plan(self, request: JobRequest, limit: float) -> Decision:
         check(request)
         queue = self._settings.temporal.task_queue
         try:
-            with _translated(request.job_id):
+            with translated(request.job_id):
                 decision: Decision = await self.temporal.execute_workflow(
                     PLAN_JOB,
                     request,
@@ -227,10 +181,8 @@ class QsagaClient:
                     # Somebody waits for it: where no worker runs it must not wait for ever.
                     execution_timeout=timedelta(seconds=limit),
                 )
-        except _RanOut as error:
-            raise _NoWorker(
-                f"no worker on task queue {queue!r} answered within {limit:g} s"
-            ) from error
+        except RanOut as error:
+            raise NoWorker(queue, limit) from error
         return decision
 
     async def _exists(self, job_id: str) -> bool:
@@ -257,27 +209,15 @@ class QsagaClient:
             )
 
 
+def tenant_name(text: str) -> str:
+    """The same, if a tenant can have that name. Raises InvalidRequest."""
+    try:
+        return _TENANT.validate_python(text)
+    except ValidationError as error:
+        raise invalid_request(error, "tenant") from error
+
+
 def check(request: JobRequest) -> None:
     """Refuse what no worker would accept. Raises InvalidRequest."""
     if isinstance(request.workload, Optimise):
         parse(request.workload.problem)
-
-
-@contextmanager
-def _translated(job_id: str) -> Iterator[None]:
-    """Temporal's errors as qsaga's."""
-    try:
-        yield
-    except WorkflowFailureError as error:
-        cause = error.cause
-        if isinstance(cause, ApplicationError):
-            if cause.type == "ValidationError":
-                raise InvalidRequest("request", cause.message) from error
-            raise from_failure(cause.type or "", cause.message) from error
-        if isinstance(cause, TemporalTimeout):
-            raise _RanOut(f"job {job_id} was ended: {cause}") from error
-        raise QsagaError(f"job {job_id} was ended: {cause}") from error
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise NoSuchJob(f"no job {job_id!r} is known") from error
-        raise Unreachable(f"Temporal does not answer: {error.message}") from error

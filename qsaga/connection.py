@@ -13,6 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from qsaga.core.attributes import SEARCH_ATTRIBUTES
 from qsaga.core.errors import Unreachable
+from qsaga.identity import client_interceptors
 from qsaga.payloads import data_converter
 from qsaga.settings import Settings, TemporalSettings
 
@@ -24,6 +25,7 @@ async def connect(settings: Settings) -> Client:
     """A Temporal client with qsaga's converter.
 
     Raises:
+        InvalidRequest: the caller's token cannot be read.
         Unreachable: nothing answers at the configured address.
     """
     temporal = settings.temporal
@@ -38,6 +40,7 @@ async def connect(settings: Settings) -> Client:
             api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
             tls=_tls(temporal),
             data_converter=data_converter(settings),
+            interceptors=client_interceptors(settings.identity),
         )
     except (RuntimeError, RPCError) as error:
         raise Unreachable(

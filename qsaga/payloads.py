@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from temporalio.api.common.v1 import Payload
@@ -42,6 +43,41 @@ def write_once(path: Path, data: bytes) -> None:
         raise
 
 
+def payload_path(folder: Path, sha256: str) -> Path:
+    """Where a payload of that hash lies."""
+    return folder / sha256[:2] / sha256
+
+
+def touch(path: Path) -> bool:
+    """Mark a file as used now. Returns False if it is not there."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def delete_unused(path: Path, before: datetime) -> bool:
+    """Delete a file unless it was written or used since ``before``. Returns whether it is gone.
+
+    Files named by their content are shared: whoever stores the same content marks the file as
+    used, and must not lose it to a deletion under way.
+    """
+    aside = path.with_name(f"{path.name}.deleted")
+    try:
+        if path.stat().st_mtime >= before.timestamp():
+            return False
+        path.replace(aside)
+        if aside.stat().st_mtime >= before.timestamp():
+            aside.replace(path)  # used between the look and the move
+            return False
+    except FileNotFoundError:
+        aside.unlink(missing_ok=True)  # of a process that died here
+        return True
+    aside.unlink(missing_ok=True)
+    return True
+
+
 class FolderDriver(StorageDriver):
     """Keeps payloads as files named by their SHA-256."""
 
@@ -60,8 +96,8 @@ class FolderDriver(StorageDriver):
         for payload in payloads:
             data = payload.SerializeToString()
             key = hashlib.sha256(data).hexdigest()
-            path = self._folder / key[:2] / key
-            if not path.exists():
+            path = payload_path(self._folder, key)
+            if not await asyncio.to_thread(touch, path):
                 await asyncio.to_thread(write_once, path, data)
             claims.append(StorageDriverClaim(claim_data={"sha256": key}))
         return claims
@@ -73,7 +109,7 @@ class FolderDriver(StorageDriver):
         found = []
         for claim in claims:
             key = claim.claim_data["sha256"]
-            data = await asyncio.to_thread((self._folder / key[:2] / key).read_bytes)
+            data = await asyncio.to_thread(payload_path(self._folder, key).read_bytes)
             payload = Payload()
             payload.ParseFromString(data)
             found.append(payload)

@@ -71,14 +71,40 @@ class IBMSettings(BaseModel):
         return 2 * self.call_timeout + self.listing_grace
 
 
+class IdentitySettings(BaseModel):
+    """Who calls. Off unless ``required``; a token that is given is checked in any case.
+
+    A client gives ``token`` or ``token_file`` (read again at every call). A worker checks with
+    ``keys_file`` (a PEM public key or certificate, or a JWKS document) or ``jwks_url``, and
+    ``worker_key`` is the secret that the workers of a deployment share: their workflows prove
+    themselves to each other with it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    required: bool = False
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    keys_file: Path | None = None
+    jwks_url: str | None = None
+    issuer: str | None = None
+    audience: str = "qsaga"
+    leeway: float = Field(default=30.0, ge=0, le=600, description="seconds that clocks may differ")
+    worker_key: SecretStr | None = None
+
+
 class Settings(BaseSettings):
     """Settings of clients, command line and workers.
 
     Args:
         deployment: tells our remote jobs from another deployment's on the same account.
         data_dir: artefacts, payloads and the embedded database; shared by clients and workers.
-        database_url: SQLAlchemy URL of the job table; None is SQLite in ``data_dir``.
+        database_url: SQLAlchemy URL of job table and ledger; None is SQLite in ``data_dir``.
         policy_file: the routing policy; None is the one that ships with qsaga.
+        prices_file: prices of the backends in place of the policy's.
+        registered_tenants_only: False lets a tenant whom nobody has set up run without limits.
+        notify_url: where notices to people are posted as JSON; None writes them to the log only.
+        user: who the caller is where identity is off; None is the name of the account.
         hardware: False switches all hardware off, whatever the policy says.
         payload_threshold: larger payloads, in bytes, go to the payload store.
     """
@@ -96,10 +122,15 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "qsaga")
     database_url: str | None = None
     policy_file: Path | None = None
+    prices_file: Path | None = None
+    registered_tenants_only: bool = False
+    notify_url: str | None = None
+    user: str | None = None
     hardware: bool = True
     payload_threshold: int = Field(default=256 * 1024, ge=1024)
     temporal: TemporalSettings = TemporalSettings()
     ibm: IBMSettings = IBMSettings()
+    identity: IdentitySettings = IdentitySettings()
 
     @classmethod
     def settings_customise_sources(

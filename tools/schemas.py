@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
-from qsaga.core.policy import Decision, Policy
+from qsaga.core.policy import Policy
 from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import JobAccount, RunReport, RunStatus
 from qsaga.problems.registry import get, names

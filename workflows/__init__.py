@@ -1,9 +1,10 @@
 """What happens, in order. Deterministic and thin: decisions are in ``qsaga.core``."""
 
 from workflows.hardware_run import HardwareRun
+from workflows.operation import Operation
 from workflows.plan_job import PlanJob
 from workflows.quantum_job import QuantumJob
 
-WORKFLOWS = (QuantumJob, HardwareRun, PlanJob)
+WORKFLOWS = (QuantumJob, HardwareRun, PlanJob, Operation)
 
-__all__ = ["WORKFLOWS", "HardwareRun", "PlanJob", "QuantumJob"]
+__all__ = ["WORKFLOWS", "HardwareRun", "Operation", "PlanJob", "QuantumJob"]

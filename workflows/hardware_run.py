@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
         SubmitStep,
         Submitted,
     )
+    from workflows.identified import require_parent
     from workflows.layers import HEARTBEAT, ONE_ATTEMPT, LayerEnded, Stopwatch, insist, unbroken
 
 G = TypeVar("G")
@@ -79,11 +80,15 @@ class HardwareRun:
         self._remote: RemoteJob | None = None
         self._state = JobState.ENCODED
         self._transitions: list[Transition] = []
+        self._stored: tuple[ArtefactRef, ...] = ()
         self._closed = False
+        self.guarded: bool | None = request.guarded
 
     @workflow.run
     async def run(self, request: RunRequest) -> RunReport:
         """Answer if possible; settle in every case."""
+        if request.guarded:
+            await require_parent(request.job_id)
         if request.only_close:
             # Another run of the tag was ended from outside: what it began is unknown.
             self._giving_up, self._submission_began = request.only_close, True
@@ -144,6 +149,7 @@ class HardwareRun:
             provider_job_ids=(followed.job.provider_job_id,),
             circuit=compiled.facts,
             isa_circuit=compiled.isa,
+            calibration=compiled.calibration,
         )
 
     async def _compile(self) -> CompiledCircuit:
@@ -157,6 +163,7 @@ class HardwareRun:
                 circuit=given.circuit, backend=given.backend, seed=given.seed, spec=given.spec
             ),
         )
+        self._stored = tuple(ref for ref in (compiled.isa, compiled.calibration) if ref)
         self._enter(JobState.COMPILED)
         return compiled
 
@@ -273,6 +280,8 @@ class HardwareRun:
                     await self._tell_job(report)
                 settled = await self._close_account()
             report = report.model_copy(update={"cost": settled.cost, "account": settled})
+        elif self._request.hold:
+            await self._settle(self._settlement("not_answered", ()))
         self._closed = True
         if self._report_wanted and self._told is None:
             await self._tell_job(report)
@@ -307,6 +316,7 @@ class HardwareRun:
                 provider_job_id=known,
                 since=workflow.now(),
                 grace=given.listing_grace,
+                job_id=given.job_id,
             ),
             heartbeat=HEARTBEAT,
         )
@@ -342,6 +352,8 @@ class HardwareRun:
         return SettleInput(
             job_id=given.job_id,
             run_id=given.tag,
+            hold=given.hold,
+            unsent=not self._submission_began,
             jobs=jobs,
             extras=(*(self._submitted.extras if self._submitted else ()), *extras),
             late=late,
@@ -376,6 +388,7 @@ class HardwareRun:
             raw=raw,
             transitions=tuple(self._transitions),
             timings=tuple(self._watch.timings),
+            artefacts=self._stored,
             account_open=raw is None and self._submission_began,
         )
 

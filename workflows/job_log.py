@@ -8,9 +8,12 @@ from decimal import Decimal
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from qsaga.core.approval import ApprovalRecord
+    from qsaga.core.contract import ArtefactRef
+    from qsaga.core.facts import Decision
     from qsaga.core.jobs import JobRequest
+    from qsaga.core.lineage import lineage_of
     from qsaga.core.outcome import answered_state, unanswered_state
-    from qsaga.core.policy import Decision
     from qsaga.core.results import (
         Attempt,
         Compensation,
@@ -47,6 +50,9 @@ class JobLog:
         self.best: tuple[Raw, Verified] | None = None
         self.encoded: Encoded | None = None
         self.last_end: LayerEnded | None = None
+        self.submitter: str | None = request.requested_by
+        self.raws: list[Raw] = []
+        self.stored: list[ArtefactRef] = []
 
     def enter(self, state: JobState, at: datetime) -> None:
         """Go to a state; one that the lifecycle does not allow is a fault of ours."""
@@ -94,6 +100,7 @@ class JobLog:
             if may_follow(self.state, step.state):
                 self.enter(step.state, step.at)
         self.timings.extend(report.timings)
+        self.stored.extend(report.artefacts)
         if report.account_open:
             self.open_accounts.append(report.run_id)
 
@@ -103,7 +110,13 @@ class JobLog:
         self.transitions = list(result.transitions)
         return result
 
-    def status(self) -> JobStatus:
+    def artefacts(self) -> tuple[ArtefactRef, ...]:
+        """All that the job stored, each once."""
+        encoded = (self.encoded.model, self.encoded.circuit) if self.encoded else ()
+        raws = [raw.result for raw in self.raws]
+        return tuple(dict.fromkeys(ref for ref in (*encoded, *raws, *self.stored) if ref))
+
+    def status(self, approval: ApprovalRecord | None) -> JobStatus:
         """For the query."""
         return JobStatus(
             job_id=self.job_id,
@@ -114,10 +127,17 @@ class JobLog:
             decision=self.decision,
             transitions=tuple(self.transitions),
             attempts=tuple(self.attempts),
+            approval=approval,
         )
 
     def result(
-        self, at: datetime, *, cancelled: bool, refused: bool, closed_accounts: set[str]
+        self,
+        at: datetime,
+        *,
+        cancelled: bool,
+        refused: bool,
+        closed_accounts: set[str],
+        approval: ApprovalRecord | None,
     ) -> JobResult:
         """The result of a job that ends now."""
         why = None
@@ -151,6 +171,16 @@ class JobLog:
             transitions=tuple(self.transitions),
             timings=tuple(self.timings),
             cost=self._cost(closed_accounts),
+            submitter=self.submitter,
+            approval=approval,
+            lineage=lineage_of(
+                self.request,
+                decision=self.decision,
+                encoded=self.encoded,
+                raw=self.best[0] if self.best and served else None,
+                verified=self.best[1] if self.best and served else None,
+                raws=self.raws,
+            ),
         )
 
     def _compensation(self, run_id: str, closed: set[str]) -> Compensation:

@@ -28,7 +28,14 @@ ONE_ATTEMPT = timedelta(seconds=150)
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
 """Seconds before a step of a closing is tried again after it failed for good."""
 
-REFUSALS = ("InvalidRequest", "KeyConflict", "PolicyRefused")
+REFUSALS = (
+    "InvalidRequest",
+    "KeyConflict",
+    "PolicyRefused",
+    "BudgetExceeded",
+    "Unauthenticated",
+    "Forbidden",
+)
 """Failures that say all by themselves, without the layer's name."""
 
 G = TypeVar("G")

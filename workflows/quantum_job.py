@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
+from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
-    ChildWorkflowError,
-    WorkflowAlreadyStartedError,
 )
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
+    from qsaga.core.approval import (
+        DECIDE,
+        ApprovalDecision,
+        ApprovalTerms,
+        Decided,
+        approved_ceiling,
+    )
+    from qsaga.core.asking import approval_request, refusal_text
     from qsaga.core.attributes import ROUTE, STATE, TENANT
-    from qsaga.core.contract import ArtefactRef
-    from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
+    from qsaga.core.jobs import JobRequest
     from qsaga.core.outcome import FALLBACK_LAYER
     from qsaga.core.results import JobResult, JobStatus
     from qsaga.core.runs import (
-        GIVE_UP,
         QUANTUM_JOB,
         RUN_REPORTED,
         STATUS,
         RunReport,
-        RunRequest,
     )
     from qsaga.core.states import JobState, Layer, Rung
     from qsaga.core.steps import (
@@ -43,6 +44,8 @@ with workflow.unsafe.imports_passed_through():
         EncodeInput,
         EncodeStep,
         Raw,
+        ReadmitInput,
+        ReadmitStep,
         SimulateInput,
         SimulateStep,
         SolveInput,
@@ -51,12 +54,15 @@ with workflow.unsafe.imports_passed_through():
         VerifyStep,
     )
     from qsaga.core.timing import fallback_reserve, solver_seconds
-    from workflows.hardware_run import HardwareRun
+    from workflows.approval import ApprovalDesk
+    from workflows.hardware_rung import HardwareRung, circuit_of
     from workflows.job_log import JobLog
-    from workflows.layers import LayerEnded, Stopwatch, unbroken
+    from workflows.layers import REFUSALS, LayerEnded, Stopwatch, unbroken
 
-NO_JOB = ("InvalidRequest", "KeyConflict")
+NO_JOB = ("InvalidRequest", "KeyConflict", "Unauthenticated", "Forbidden")
 """Refusals that leave no job behind: the key is free for a better request."""
+ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
+"""A signal to a job that is refused leaves no trace."""
 PUBLISHED_RUNGS = 2
 """Of so many rungs the start is published; with the end, three upserts at most."""
 LOCAL_TRY = timedelta(seconds=5)
@@ -82,10 +88,12 @@ class QuantumJob:
         self._log = JobLog(request, workflow.info().workflow_id, self._began)
         self._watch = Stopwatch()
         self._log.timings = self._watch.timings
-        self._reports: dict[str, RunReport] = {}
-        self._runs: dict[str, asyncio.Future[Any]] = {}
-        self._run_requests: dict[str, RunRequest] = {}
+        self._hardware = HardwareRung(request, self._log)
         self._cancelled = self._refused = False
+        self._desk = ApprovalDesk()
+        self._account = workflow.info().run_id
+        self.tenant = request.tenant
+        self.guarded: bool | None = None
 
     @workflow.run
     async def run(self, request: JobRequest) -> JobResult:
@@ -101,6 +109,9 @@ class QuantumJob:
             admission = await self._admit()
             if admission.closed is not None:
                 return self._log.closed(admission.closed)
+            if (terms := admission.decision.approval) is not None:
+                admission = await self._approved(admission, terms)
+            self._enter(JobState.ADMITTED)
             encoded = await self._encode(admission)
             for rung in admission.decision.ladder:
                 if await self._attempt(rung, admission, encoded):
@@ -114,12 +125,34 @@ class QuantumJob:
     @workflow.query(name=STATUS)
     def status(self) -> JobStatus:
         """Where the job stands."""
-        return self._log.status()
+        return self._log.status(self._desk.record)
 
-    @workflow.signal(name=RUN_REPORTED)
+    @workflow.update(name=DECIDE)
+    async def decide(self, decision: ApprovalDecision) -> Decided:
+        """An approver's word; returns what came of it."""
+        return await self._desk.decide(decision)
+
+    @decide.validator
+    def _may_decide(self, decision: ApprovalDecision) -> None:
+        if not isinstance(decision, ApprovalDecision):  # a null payload
+            raise ApplicationError(
+                "decision: missing (allowed: an ApprovalDecision)",
+                type="InvalidRequest",
+                non_retryable=True,
+            )
+        if why := self._desk.refusal(decision):
+            raise ApplicationError(why, type="PolicyRefused", non_retryable=True)
+
+    @workflow.signal(name=DECIDE, unfinished_policy=ABANDON)
+    async def decide_by_signal(self, decision: ApprovalDecision) -> None:
+        """The same by signal: what came of it shows in the job's status."""
+        if isinstance(decision, ApprovalDecision):  # and not a null payload
+            await self._desk.decide(decision)
+
+    @workflow.signal(name=RUN_REPORTED, unfinished_policy=ABANDON)
     def run_reported(self, report: RunReport) -> None:
         """A HardwareRun says that it will not answer in time, or how it went."""
-        self._reports.setdefault(report.run_id, report)
+        self._hardware.heard(report)
 
     # --- before the ladder -------------------------------------------------------------------
 
@@ -129,11 +162,58 @@ class QuantumJob:
             Layer.ADMIT,
             budget,
             AdmitStep.admit,
-            AdmitInput(request=self._request, job_id=self._log.job_id, at=self._began),
+            AdmitInput(
+                request=self._request,
+                job_id=self._log.job_id,
+                at=self._began,
+                account=self._account,
+            ),
         )
+        self._log.submitter, self.guarded = admission.submitter, admission.guarded
+        return self._take(admission)
+
+    def _take(self, admission: Admission) -> Admission:
         self._log.decision = admission.decision
-        self._enter(JobState.ADMITTED)
+        self._account = admission.account
+        if admission.refused:
+            raise LayerEnded(Layer.ADMIT, admission.refused, timed_out=False, kind="BudgetExceeded")
         return admission
+
+    async def _approved(self, admission: Admission, terms: ApprovalTerms) -> Admission:
+        """The admission as a person allows it."""
+        request = approval_request(
+            self._request, admission, terms, workflow.now(), self._patience(admission)
+        )
+        self._enter(JobState.AWAITING_APPROVAL)
+        self._publish(None)
+        record = await self._desk.wait(request, guarded=admission.guarded)
+        waited = (workflow.now() - request.asked).total_seconds()
+        self._watch.note(Layer.APPROVAL, waited)
+        withheld = ""
+        if record.outcome == "rejected":
+            raise LayerEnded(
+                Layer.APPROVAL, refusal_text(record), timed_out=False, kind="PolicyRefused"
+            )
+        if record.outcome == "expired":
+            if admission.decision.on_expiry == "end":
+                raise LayerEnded(Layer.APPROVAL, refusal_text(record), timed_out=True)
+            withheld = refusal_text(record)
+        # The backends and queues of when it was asked are not those of now.
+        return self._take(
+            await self._watch.step(
+                Layer.ADMIT,
+                self._budget(Layer.ADMIT),
+                ReadmitStep.readmit,
+                ReadmitInput(
+                    request=self._request,
+                    job_id=self._log.job_id,
+                    at=workflow.now(),
+                    admission=admission,
+                    ceiling=approved_ceiling(record),
+                    withheld=withheld,
+                ),
+            )
+        )
 
     async def _encode(self, admission: Admission) -> Encoded:
         budget = self._budget(Layer.ENCODE)
@@ -144,18 +224,18 @@ class QuantumJob:
             EncodeInput(
                 workload=self._request.workload,
                 circuit_wanted=any(r is not Rung.ANNEALING for r in admission.decision.ladder),
-                max_seconds=self._request.budgets.execution_limit(),
+                max_seconds=admission.decision.max_seconds
+                or self._request.budgets.execution_limit(),
             ),
         )
         self._enter(JobState.ENCODED)
         return encoded
 
     def _stop(self, end: LayerEnded) -> None:
-        refused = end.kind in NO_JOB
-        if refused and self._log.decision is None:
+        if end.kind in NO_JOB and self._log.decision is None:
             raise end.as_failure()
         # Once admitted, the key is taken and its row needs an end.
-        self._refused = refused or end.kind == "PolicyRefused"
+        self._refused = end.kind in REFUSALS
         self._log.last_end = end
 
     # --- the ladder --------------------------------------------------------------------------
@@ -167,6 +247,7 @@ class QuantumJob:
             self._publish(rung)
         try:
             raw = await self._raw(rung, admission, encoded)
+            self._log.raws.append(raw)
             await self._verify(raw, encoded)
         except LayerEnded as end:
             self._log.rung_ended(rung, end)
@@ -181,119 +262,13 @@ class QuantumJob:
             raise LayerEnded(Layer.DEADLINE, "the deadline has passed", timed_out=True)
         match rung:
             case Rung.HARDWARE:
-                return await self._hardware(admission, encoded)
+                return await self._hardware.answer(
+                    admission, encoded, lambda: self._left() - self._reserve(admission)
+                )
             case Rung.SIMULATOR:
                 return await self._simulate(encoded)
             case Rung.ANNEALING:
                 return await self._anneal(encoded)
-
-    async def _hardware(self, admission: Admission, encoded: Encoded) -> Raw:
-        run_id = self._new_run_id(admission)
-        starting = asyncio.ensure_future(self._start_run(run_id, admission, encoded))
-        try:
-            run = await asyncio.shield(starting)
-            await workflow.wait_condition(
-                lambda: run.done() or run_id in self._reports,
-                timeout=max(0.1, self._left() - self._reserve(admission)),
-            )
-        except TimeoutError:
-            ended, cancelled = await unbroken(
-                self._abandon(run_id, "the deadline of the job is near")
-            )
-            if cancelled:
-                raise asyncio.CancelledError from None
-            if not ended:
-                raise LayerEnded(
-                    Layer.DEADLINE, "the hardware did not answer in time", timed_out=True
-                ) from None
-        except asyncio.CancelledError:
-            await starting  # a run that does not exist yet could not be told
-            await self._abandon(run_id, "the job was cancelled")
-            raise
-        return await self._raw_of(run_id, self._runs[run_id])
-
-    def _new_run_id(self, admission: Admission) -> str:
-        self._log.run_id = submission_tag(admission.deployment, self._log.job_id, len(self._runs))
-        return self._log.run_id
-
-    async def _raw_of(self, run_id: str, run: asyncio.Future[Any]) -> Raw:
-        try:
-            report = self._reports.get(run_id) or await run
-        except ChildWorkflowError as error:
-            # Terminated, most likely, with its account open: another run closes that.
-            _, cancelled = await unbroken(self._close_after(run_id))
-            if cancelled:
-                raise asyncio.CancelledError from error
-            raise LayerEnded(
-                Layer.EXECUTION, f"the hardware run was ended: {error.cause}", timed_out=False
-            ) from error
-        self._log.heard(report)
-        if report.raw is None:
-            raise LayerEnded(
-                report.layer or Layer.EXECUTION,
-                report.reason,
-                timed_out=report.outcome == "timed_out",
-            )
-        self._log.costs.append(report.cost)
-        return report.raw
-
-    async def _start_run(
-        self, tag: str, admission: Admission, encoded: Encoded
-    ) -> asyncio.Future[Any]:
-        request = RunRequest(
-            job_id=self._log.job_id,
-            tag=tag,
-            deployment_tag=deployment_tag(admission.deployment),
-            workload=self._request.workload,
-            circuit=_circuit(encoded),
-            model=encoded.model,
-            spec=encoded.spec,
-            backend=admission.decision.backend or "",
-            seed=self._request.seed,
-            budgets=self._request.budgets,
-            listing_grace=admission.grace,
-        )
-        self._run_requests[tag] = request
-        self._runs[tag] = run = await self._run_of(request)
-        return run
-
-    async def _run_of(self, request: RunRequest) -> asyncio.Future[Any]:
-        while True:
-            try:
-                return await workflow.start_child_workflow(
-                    HardwareRun.run,
-                    request,
-                    id=request.tag,
-                    # A run of that tag that has ended may be repeated: it looks the tag up and
-                    # adopts what it finds, so nothing is submitted twice.
-                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                    cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-                )
-            except WorkflowAlreadyStartedError:
-                # This job was reset while its run went on: ask that one to report here. If it
-                # has ended meanwhile, it may be started again.
-                with suppress(ApplicationError):
-                    other = workflow.get_external_workflow_handle(request.tag)
-                    await other.signal("report_to_job")
-                    return asyncio.Future()
-
-    async def _close_after(self, run_id: str) -> None:
-        """Have the account closed that a run left open when it was ended from outside."""
-        only_close = {"only_close": "the run before this one was ended from outside"}
-        request = self._run_requests[run_id].model_copy(update=only_close)
-        self._runs[run_id] = await self._run_of(request)
-        self._log.open_accounts.append(run_id)
-
-    async def _abandon(self, run_id: str, reason: str) -> bool:
-        """Ask a run to end. True if it had already ended by itself, so it has a report."""
-        handle = workflow.get_external_workflow_handle(run_id)
-        try:
-            await handle.signal(GIVE_UP, reason)
-        except ApplicationError:
-            return self._runs[run_id].done()
-        self._log.open_accounts.append(run_id)
-        return False
 
     async def _simulate(self, encoded: Encoded) -> Raw:
         budget = self._budget(Layer.SIMULATE)
@@ -302,7 +277,7 @@ class QuantumJob:
             Layer.SIMULATE,
             budget,
             SimulateStep.simulate,
-            SimulateInput(circuit=_circuit(encoded), spec=encoded.spec, seed=self._request.seed),
+            SimulateInput(circuit=circuit_of(encoded), spec=encoded.spec, seed=self._request.seed),
             rung=Rung.SIMULATOR,
         )
         self._log.costs.append(raw.cost)
@@ -343,10 +318,21 @@ class QuantumJob:
             workflow.now(),
             cancelled=self._cancelled,
             refused=self._refused,
-            closed_accounts={tag for tag, run in self._runs.items() if run.done()},
+            closed_accounts=self._hardware.closed,
+            approval=self._desk.record,
         )
         self._publish(self._log.rung)
-        given = CloseInput(result=result)
+        if self.guarded is None:  # never admitted: who waits to be told may go
+            self.guarded = True
+        # A decision under way gets its reply before the job has ended.
+        await unbroken(workflow.wait_condition(workflow.all_handlers_finished))
+        given = CloseInput(
+            result=result,
+            account=self._account,
+            run_ids=self._hardware.begun,
+            artefacts=self._log.artefacts(),
+            request=self._request,
+        )
         # A cancellation that arrives here must not take the result away: it comes only once.
         for record in (self._close_locally, self._close_locally, self._close_remotely):
             try:
@@ -384,6 +370,12 @@ class QuantumJob:
         later = ladder[ladder.index(Rung.HARDWARE) + 1 :]
         return fallback_reserve(self._request.budgets, FALLBACK_LAYER[later[0]] if later else None)
 
+    def _patience(self, admission: Admission) -> float:
+        """Seconds that a person may take, so that there is time left to answer afterwards."""
+        last = admission.decision.ladder[-1]
+        needed = fallback_reserve(self._request.budgets, FALLBACK_LAYER[last])
+        return min(self._budget(Layer.APPROVAL), max(self._left() - needed, 0.0))
+
     def _publish(self, rung: Rung | None) -> None:
         workflow.upsert_search_attributes(
             [
@@ -392,9 +384,3 @@ class QuantumJob:
                 SearchAttributeKey.for_keyword(STATE).value_set(self._log.state.value),
             ]
         )
-
-
-def _circuit(encoded: Encoded) -> ArtefactRef:
-    if encoded.circuit is None:
-        raise LayerEnded(Layer.ENCODE, "no circuit was built for this job", timed_out=False)
-    return encoded.circuit

@@ -23,6 +23,15 @@ class Connection:
     client: Any
     instance: str
 
+    @property
+    def region(self) -> str | None:
+        """Where the instance is, as its CRN says: ``crn:v1:bluemix:public:quantum-computing:R:…``.
+
+        https://cloud.ibm.com/docs/account?topic=account-crn
+        """
+        parts = self.instance.split(":")
+        return parts[5] or None if len(parts) > 5 else None
+
 
 class Account:
     """Hands out the connection; thread-safe.

@@ -1,39 +1,32 @@
-"""Backends: what they offer, their calibration, and compiling for them."""
+"""Backends: what they offer, and their calibration."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from qiskit import QuantumCircuit, qpy
-from qiskit.exceptions import QiskitError
-from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime import IBMBackend
-from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data
 
 from adapters.ibm._account import Connection
-from qsaga.core.errors import CompileError, PermanentProviderError, TransientProviderError
-from qsaga.core.policy import BackendFacts
-from qsaga.core.ports import Compiled, RunSpec
-from qsaga.core.results import CircuitFacts
+from adapters.ibm._compiling import Calibrated, decoded, kept
+from qsaga.core.errors import PermanentProviderError, TransientProviderError
+from qsaga.core.facts import BackendFacts
 
-OPTIMIZATION_LEVEL = 3
 CALIBRATION_SECONDS = 300.0
 """How long ``backends`` trusts the calibration id that it saw; ``compile`` always asks."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A backend as it was calibrated: the vendor's object with its target, and the id."""
+    """A backend as it was calibrated: the vendor's object, and what compiling for it takes."""
 
     calibration_id: str
     backend: Any
     connection: Connection
+    calibrated: Calibrated
 
 
 class Backends:
@@ -68,6 +61,7 @@ class Backends:
             operational=operational,
             queue_length=max(0, int(queue)) if isinstance(queue, int | float) else None,
             calibration_id=self._seen_calibration(connection, name) if operational else None,
+            region=connection.region,
             detail="" if operational else f"{state} {reason}".strip(),
         )
 
@@ -76,13 +70,15 @@ class Backends:
             at, seen = self._calibrations.get(name, (float("-inf"), None))
         if time.monotonic() - at < CALIBRATION_SECONDS:
             return seen
-        return self._calibration_now(connection, name)
+        return self._now(connection, name)[0]
 
-    def _calibration_now(self, connection: Connection, name: str) -> str | None:
-        calibration = calibration_of(connection.client.backend_properties(name))
+    def _now(self, connection: Connection, name: str) -> tuple[str | None, Any]:
+        """The calibration id and the raw properties, by one request."""
+        properties = connection.client.backend_properties(name)
+        calibration = calibration_of(properties)
         with self._lock:
             self._calibrations[name] = (time.monotonic(), calibration)
-        return calibration
+        return calibration, properties
 
     def known(self, connection: Connection, name: str, *, fresh: bool) -> Known:
         """The vendor's object for a backend.
@@ -95,38 +91,44 @@ class Backends:
         """
         with self._lock:
             known = self._known.get(name)
-        if known is not None and known.connection is connection:
-            if not fresh:
-                return known
-            if known.calibration_id == (self._calibration_now(connection, name) or ""):
-                return known
-        # The id is read before the target: were the backend calibrated between the two, the next
-        # compilation would see another id and build anew, never the other way about.
-        calibration = self._calibration_now(connection, name) or ""
-        known = Known(calibration, _build(connection, name), connection)
+        usable = known is not None and known.connection is connection
+        if known is not None and usable and not fresh:
+            return known
+        calibration, properties = self._now(connection, name)
+        if known is not None and usable and known.calibration_id == (calibration or ""):
+            return known
+        # The target is made from the very properties that the id was read from.
+        known = _build(connection, name, calibration or "", properties)
         with self._lock:
             self._known[name] = known
         return known
 
 
-def _build(connection: Connection, name: str) -> Any:
-    raw = connection.client.backend_configuration(name, refresh=True)
-    configuration = configuration_from_server_data(raw, instance=connection.instance)
-    if configuration is None:
+def _build(connection: Connection, name: str, calibration: str, properties: Any) -> Known:
+    configuration = connection.client.backend_configuration(name, refresh=True)
+    if not isinstance(configuration, dict):
         raise TransientProviderError(f"IBM Quantum: the configuration of {name} cannot be read")
+    if not isinstance(properties, dict) or not properties:
+        raise TransientProviderError(f"IBM Quantum: {name} has no calibration data now")
+    snapshot = kept(name, calibration, configuration, properties)
+    try:
+        parts = decoded(snapshot)
+    except ValueError as error:
+        raise TransientProviderError(f"IBM Quantum: {name}: {error}") from error
     backend = IBMBackend(
-        configuration=configuration,
+        configuration=parts.configuration,
         service=connection.service,
         api_client=connection.client,
         instance=connection.instance,
     )
     backend.options.use_fractional_gates = False
-    if backend.properties() is None:
-        raise TransientProviderError(f"IBM Quantum: {name} has no calibration data now")
-    # Reading the target here makes it once; later it is shared between threads.
-    if backend.target.num_qubits is None:
+    # What the client would ask for once more; so both have the same calibration.
+    backend._properties = parts.properties  # noqa: SLF001
+    if parts.calibrated.target.num_qubits is None:
         raise PermanentProviderError(f"IBM Quantum: {name} does not say how many qubits it has")
-    return backend
+    # Reading the target here makes it once; later it is shared between threads.
+    backend.target  # noqa: B018
+    return Known(calibration, backend, connection, parts.calibrated)
 
 
 def calibration_of(properties: Any) -> str | None:
@@ -143,74 +145,3 @@ def calibration_of(properties: Any) -> str | None:
     except ValueError:
         return None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-
-
-def load_circuit(data: bytes) -> QuantumCircuit:
-    """The one circuit in QPY bytes. Raises CompileError."""
-    try:
-        circuits = qpy.load(io.BytesIO(data))
-    except Exception as error:  # the reader raises whatever the bytes lead it to
-        raise CompileError(f"not a circuit in QPY: {type(error).__name__}: {error}") from error
-    if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
-        raise CompileError(f"QPY must hold one circuit, not {len(circuits)} programs")
-    return circuits[0]
-
-
-def dump_circuit(circuit: QuantumCircuit) -> bytes:
-    """A circuit as QPY bytes."""
-    buffer = io.BytesIO()
-    qpy.dump(circuit, buffer)
-    return buffer.getvalue()
-
-
-def compile_for(known: Known, data: bytes, seed: int, spec: RunSpec) -> Compiled:
-    """Transpile to a backend's ISA. Raises CompileError."""
-    circuit = load_circuit(data)
-    _check(circuit, known.backend, spec)
-    try:
-        passes = generate_preset_pass_manager(
-            optimization_level=OPTIMIZATION_LEVEL, backend=known.backend, seed_transpiler=seed
-        )
-        isa = passes.run(circuit)
-    except QiskitError as error:
-        raise CompileError(f"does not compile for {known.backend.name}: {error}") from error
-    packed = dump_circuit(isa)
-    layout = isa.layout.final_index_layout(filter_ancillas=True) if isa.layout else None
-    return Compiled(
-        qpy=packed,
-        facts=CircuitFacts(
-            backend=known.backend.name,
-            calibration_id=known.calibration_id or None,
-            qubits=circuit.num_qubits,
-            depth=isa.depth(),
-            two_qubit_gates=isa.num_nonlocal_gates(),
-            layout=tuple(range(circuit.num_qubits) if layout is None else layout),
-            seed_transpiler=seed,
-            optimization_level=OPTIMIZATION_LEVEL,
-            sha256=hashlib.sha256(packed).hexdigest(),
-        ),
-    )
-
-
-def _check(circuit: QuantumCircuit, backend: Any, spec: RunSpec) -> None:
-    if circuit.num_parameters:
-        names = ", ".join(sorted(p.name for p in circuit.parameters)[:5])
-        raise CompileError(f"{circuit.num_parameters} parameters have no value: {names}")
-    if circuit.num_qubits > backend.num_qubits:
-        raise CompileError(
-            f"{circuit.num_qubits} qubits do not fit on {backend.name}, "
-            f"which has {backend.num_qubits}"
-        )
-    measured = "measure" in circuit.count_ops()
-    if spec.verb == "sample" and not measured:
-        raise CompileError("a circuit to sample must measure")
-    if spec.verb == "estimate":
-        if measured:
-            raise CompileError("a circuit to estimate on must not measure")
-        for observable in spec.observables:
-            for label in observable:
-                if len(label) != circuit.num_qubits:
-                    raise CompileError(
-                        f"observable {label} is on {len(label)} qubits, "
-                        f"the circuit on {circuit.num_qubits}"
-                    )

@@ -12,7 +12,8 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_ibm_runtime import EstimatorV2, SamplerV2
 
 from adapters.ibm._account import Account, Connection
-from adapters.ibm._backends import Backends, compile_for, load_circuit
+from adapters.ibm._backends import Backends
+from adapters.ibm._compiling import compile_for, load_circuit
 from adapters.ibm._errors import Kind, Trouble, recognise
 from adapters.ibm._jobs import all_jobs, circuit_result, remote_job
 from adapters.ibm._threads import Threads
@@ -25,8 +26,8 @@ from qsaga.core.errors import (
     RunFailed,
     TransientProviderError,
 )
-from qsaga.core.policy import BackendFacts
-from qsaga.core.ports import CircuitResult, Compiled, RemoteJob, RemoteState, RunSpec
+from qsaga.core.facts import BackendFacts
+from qsaga.core.ports import CircuitResult, Compiled, RemoteJob, RemoteState, RunSpec, Usage
 from qsaga.settings import IBMSettings
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class IBMProvider:
 
         def work(connection: Connection) -> Compiled:
             known = self._backends.known(connection, backend, fresh=True)
-            return compile_for(known, qpy, seed, spec)
+            return compile_for(known.calibrated, qpy, seed, spec)
 
         return await self._call("compile", work)
 
@@ -109,6 +110,16 @@ class IBMProvider:
             )
 
         return await self._call("submit", work)
+
+    async def usage(self) -> Usage:
+        """What the instance has used, all deployments on it together."""
+
+        def work(connection: Connection) -> Usage:
+            said = connection.service.usage() or {}
+            limit = said.get("usage_limit_seconds") or said.get("usage_allocation_seconds")
+            return Usage(consumed=_number(said.get("usage_consumed_seconds")), limit=_number(limit))
+
+        return await self._call("usage", work)
 
     async def status(self, provider_job_id: str) -> RemoteJob:
         """The job as it stands: one request while it is queued, two afterwards.
@@ -260,3 +271,7 @@ def run_primitive(
     ]
     estimator = EstimatorV2(mode=backend, options=options)
     return estimator.run([(circuit, observables)], precision=spec.precision)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

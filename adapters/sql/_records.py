@@ -2,192 +2,281 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.sql._tables import (
-    charges,
-    create_tables,
-    insert_new,
-    jobs,
-    late_results,
-    open_engine,
-    runs,
+from adapters.sql._charges import book, charges_of, cost_values
+from adapters.sql._closing import (
+    artefact_values,
+    artefacts_of,
+    closing_rows,
+    closing_values,
+    opening_values,
 )
+from adapters.sql._engine import insert_new, reading
+from adapters.sql._forgetting import delete_content, drop_references, serialise, unshared
+from adapters.sql._history import (
+    answered,
+    booked_of,
+    forgettable,
+    half_forgotten,
+    history_row,
+    matching,
+    oldest_open,
+)
+from adapters.sql._tables import job_artefacts, jobs, late_results, runs
+from qsaga.core.approval import ApprovalRecord
+from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import KeyConflict, NoSuchJob
-from qsaga.core.ports import Charge, JobRecord, LateResult
-from qsaga.core.results import Cost, JobResult
+from qsaga.core.facts import Decision
+from qsaga.core.jobs import JobRequest
+from qsaga.core.ports import Charge, LateResult
+from qsaga.core.records import BookedRun, Forgotten, HistoryQuery, HistoryRow, JobOpening, JobRecord
+from qsaga.core.results import JobResult
 
 
 class SqlJobRecords:
-    """Job records in SQL. Blocking, thread-safe, and safe to share a database with others.
+    """Job records in SQL (implements ``JobRecords``), safe to share a database with others.
 
     Args:
-        url: SQLAlchemy URL: ``sqlite:////path/to/file``, or ``postgresql+psycopg://…`` with a
-            driver installed. Missing tables are made.
+        engine: from ``open_engine``, of a database that ``migrate`` has brought up to date.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        create_tables(self._engine)
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
 
-    def dispose(self) -> None:
-        """Close all connections; the next call opens new ones."""
-        self._engine.dispose()
-
-    def open(self, job_id: str, payload_hash: str, at: datetime) -> None:
-        """A row for a job, opened ``at``.
+    async def open(self, opening: JobOpening) -> None:
+        """A row for a job; what was not known at a first opening is added by a later one.
 
         Raises:
-            KeyConflict: the id has another payload.
+            KeyConflict: the id has another payload, or its job was forgotten.
         """
-        with self._engine.begin() as connection:
-            insert_new(connection, jobs, job_id=job_id, payload_hash=payload_hash, opened=at)
-            _same_payload(connection, job_id, payload_hash)
+        values = opening_values(opening)
+        async with self._engine.begin() as connection:
+            if await insert_new(connection, jobs, **values):
+                return
+            row = await _locked(connection, opening.job_id)
+            if row.forgotten is not None:
+                raise KeyConflict(
+                    f"job {opening.job_id} was forgotten at {row.forgotten:%Y-%m-%d %H:%M:%S} UTC; "
+                    "its key cannot be used again"
+                )
+            _same_payload(row, opening.payload_hash)
+            kept = row._asdict()
+            new = {name: value for name, value in values.items() if kept[name] is None}
+            if new:
+                await _update(connection, opening.job_id, new)
 
-    def close(self, job_id: str, result: JobResult) -> None:
-        """The closing record. The first one stands.
+    async def close(self, result: JobResult, artefacts: tuple[ArtefactRef, ...] = ()) -> None:
+        """The closing record with all its parts. The first one stands.
+
+        It is closed at the time of the result's last transition. ``artefacts`` are references
+        beside those that the result itself holds.
 
         Raises:
             NoSuchJob: the job was never opened.
             KeyConflict: the result belongs to another payload than the row.
         """
-        with self._engine.begin() as connection:
+        job_id = result.job_id
+        async with self._engine.begin() as connection:
+            row = await _locked(connection, job_id)
             # Also where a key conflict itself is the result: it must not close the other's row.
-            _same_payload(connection, job_id, result.payload_hash)
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.job_id == job_id, jobs.c.result.is_(None))
-                .values(state=result.state.value, result=result.model_dump_json())
-            )
+            _same_payload(row, result.payload_hash)
+            if row.closed is not None:
+                return
+            closed = result.transitions[-1].at if result.transitions else datetime.now(UTC)
+            values = closing_values(result, row.opened, closed)
+            values |= await cost_values(connection, job_id, result.cost)
+            await _update(connection, job_id, values)
+            for table, rows in closing_rows(result):
+                if rows:
+                    await connection.execute(insert(table), rows)
+            for reference in (*artefacts_of(result), *artefacts):
+                await insert_new(connection, job_artefacts, **artefact_values(job_id, reference))
 
-    def open_run(self, job_id: str, run_id: str) -> None:
+    async def open_run(self, job_id: str, run_id: str) -> None:
         """A hardware run whose account is open; one that was settled stays settled.
 
         Raises:
             NoSuchJob: the job was never opened.
             KeyConflict: the run belongs to another job.
         """
-        with self._engine.begin() as connection:
-            _add_run(connection, job_id, run_id)
+        async with self._engine.begin() as connection:
+            await _locked(connection, job_id)
+            await _add_run(connection, job_id, run_id)
 
-    def settle_run(
+    async def settle_run(
         self, job_id: str, run_id: str, charges: tuple[Charge, ...], late: LateResult | None
     ) -> None:
-        """Close the account of a run.
+        """Close the account of a run; the cost of the job follows, also when it is closed.
 
         What was recorded stays, so that repeating adds nothing; only a charge that was not final
-        is replaced by a later word on it.
+        is replaced by a later word on it. Of a forgotten job no late result is kept.
 
         Raises:
             NoSuchJob: the job was never opened.
             KeyConflict: the run belongs to another job.
         """
-        with self._engine.begin() as connection:
-            _add_run(connection, job_id, run_id)
+        async with self._engine.begin() as connection:
+            row = await _locked(connection, job_id)
+            await _add_run(connection, job_id, run_id)
             for position, charge in enumerate(charges):
-                _book(connection, job_id, run_id, position, charge)
-            if late is not None:
-                insert_new(
-                    connection,
-                    late_results,
-                    run_id=run_id,
-                    job_id=job_id,
-                    late=late.model_dump_json(),
-                )
-            connection.execute(update(runs).where(runs.c.run_id == run_id).values(settled=True))
+                await book(connection, job_id, run_id, position, charge)
+            if late is not None and row.forgotten is None:
+                await _add_late(connection, job_id, run_id, late)
+            await connection.execute(
+                update(runs).where(runs.c.run_id == run_id).values(settled=True)
+            )
+            if values := await cost_values(connection, job_id):
+                await _update(connection, job_id, values)
 
-    def get(self, job_id: str) -> JobRecord | None:
+    async def guarded(self, job_id: str) -> bool | None:
+        """Whether the job was admitted as a guarded one; None if it was not admitted."""
+        async with reading(self._engine) as connection:
+            known: bool | None = await connection.scalar(
+                select(jobs.c.guarded).where(jobs.c.job_id == job_id)
+            )
+        return known
+
+    async def get(self, job_id: str) -> JobRecord | None:
         """The record, or None. Charges and late results in the order of their runs."""
-        with self._reading() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
+        async with reading(self._engine) as connection:
+            row = (
+                await connection.execute(select(jobs).where(jobs.c.job_id == job_id))
+            ).one_or_none()
             if row is None:
                 return None
-            booked = connection.execute(
-                select(charges)
-                .where(charges.c.job_id == job_id)
-                .order_by(charges.c.run_id, charges.c.position, charges.c.provider_job_id)
-            ).all()
-            late = connection.scalars(
+            booked = await charges_of(connection, job_id)
+            late = await connection.scalars(
                 select(late_results.c.late)
                 .where(late_results.c.job_id == job_id)
                 .order_by(late_results.c.run_id)
-            ).all()
-            open_runs = connection.scalars(
-                select(runs.c.run_id)
-                .where(runs.c.job_id == job_id, runs.c.settled.is_(False))
-                .order_by(runs.c.run_id)
+            )
+            known = (
+                await connection.execute(
+                    select(runs).where(runs.c.job_id == job_id).order_by(runs.c.run_id)
+                )
             ).all()
         return JobRecord(
             job_id=row.job_id,
             payload_hash=row.payload_hash,
             opened=row.opened,
-            result=None if row.result is None else JobResult.model_validate_json(row.result),
-            charges=tuple(_charge(r) for r in booked),
+            closed=row.closed,
+            submitter=row.submitter,
+            request=row.request and JobRequest.model_validate_json(row.request),
+            decision=row.decision and Decision.model_validate_json(row.decision),
+            result=row.result and JobResult.model_validate_json(row.result),
+            approval=row.approval and ApprovalRecord.model_validate_json(row.approval),
+            charges=booked,
             late_results=tuple(LateResult.model_validate_json(text) for text in late),
-            open_runs=tuple(open_runs),
+            open_runs=tuple(run.run_id for run in known if not run.settled),
+            runs=tuple(run.run_id for run in known),
+            forgotten=row.forgotten,
         )
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A transaction that shows one moment and keeps no writer waiting."""
-        engine = self._engine.execution_options(reads=True)
-        if engine.dialect.name == "postgresql":
-            engine = engine.execution_options(isolation_level="REPEATABLE READ")
-        with engine.begin() as connection:
-            yield connection
+    async def find(self, query: HistoryQuery) -> tuple[HistoryRow, ...]:
+        """The jobs that match, newest first; ``since`` belongs to them, ``until`` does not."""
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(matching(query))
+            return tuple(history_row(row) for row in rows)
+
+    async def template_runs(self, tenant: str, template: str) -> int:
+        """How many jobs of the template have been answered for the tenant and are not forgotten."""
+        async with reading(self._engine) as connection:
+            return await connection.scalar(answered(tenant, template)) or 0
+
+    async def closed_before(self, tenant: str | None, moment: datetime) -> tuple[str, ...]:
+        """Jobs closed before ``moment`` that have no open run and are not forgotten, by id."""
+        async with reading(self._engine) as connection:
+            return tuple(await connection.scalars(forgettable(tenant, moment)))
+
+    async def oldest_at_work(self) -> datetime | None:
+        """When the oldest job was opened that has not been closed; None if there is none."""
+        async with reading(self._engine) as connection:
+            oldest: datetime | None = await connection.scalar(oldest_open())
+        return oldest
+
+    async def booked(self, provider: str) -> tuple[BookedRun, ...]:
+        """Every remote job of a provider that was ever booked."""
+        async with reading(self._engine) as connection:
+            rows = (await connection.execute(booked_of(provider))).all()
+        return tuple(BookedRun.model_validate(row._asdict()) for row in rows)
+
+    async def forget(self, job_id: str, at: datetime) -> Forgotten:
+        """Delete what a job said and answered; its charges, runs and times stay.
+
+        The artefacts are named at each repetition, so that the blobs can be deleted by whoever
+        follows a process that died in between, until ``erased`` says that it is done. One that a
+        job which is not forgotten needs, by now, is left out.
+
+        Raises:
+            NoSuchJob: the job was never opened.
+            PolicyRefused: it is at work, or an account of it is open.
+        """
+        async with self._engine.begin() as connection:
+            await serialise(connection)
+            row = await _locked(connection, job_id)
+            if row.forgotten is None:
+                await delete_content(connection, row, at)
+            ids = await connection.scalars(
+                select(runs.c.run_id).where(runs.c.job_id == job_id).order_by(runs.c.run_id)
+            )
+            return Forgotten(
+                job_id=job_id, run_ids=tuple(ids), artefacts=await unshared(connection, job_id)
+            )
+
+    async def erased(self, job_id: str) -> None:
+        """The artefacts that ``forget`` named are gone: they are named no more."""
+        async with self._engine.begin() as connection:
+            await drop_references(connection, job_id)
+
+    async def unerased(self) -> tuple[str, ...]:
+        """Jobs that were forgotten and whose artefacts are still named, by id."""
+        async with reading(self._engine) as connection:
+            return tuple(await connection.scalars(half_forgotten()))
 
 
-def _same_payload(connection: Connection, job_id: str, payload_hash: str) -> None:
-    kept = connection.scalar(select(jobs.c.payload_hash).where(jobs.c.job_id == job_id))
-    if kept is None:
+async def _locked(connection: AsyncConnection, job_id: str) -> Row[Any]:
+    """The row of a job, which no other transaction changes until ours ends."""
+    row = (
+        await connection.execute(select(jobs).where(jobs.c.job_id == job_id).with_for_update())
+    ).one_or_none()
+    if row is None:
         raise NoSuchJob(f"no record of job {job_id}")
-    if kept != payload_hash:
+    return row
+
+
+def _same_payload(row: Row[Any], payload_hash: str) -> None:
+    if row.payload_hash != payload_hash:
         raise KeyConflict(
-            f"job {job_id} was opened with payload {kept[:12]}…, this one is {payload_hash[:12]}…"
+            f"job {row.job_id} was opened with payload {row.payload_hash[:12]}…, "
+            f"this one is {payload_hash[:12]}…"
         )
 
 
-def _add_run(connection: Connection, job_id: str, run_id: str) -> None:
-    if connection.scalar(select(jobs.c.job_id).where(jobs.c.job_id == job_id)) is None:
-        raise NoSuchJob(f"no record of job {job_id}")
-    insert_new(connection, runs, run_id=run_id, job_id=job_id, settled=False)
-    owner = connection.scalar(select(runs.c.job_id).where(runs.c.run_id == run_id))
+async def _update(connection: AsyncConnection, job_id: str, values: dict[str, Any]) -> None:
+    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
+
+
+async def _add_run(connection: AsyncConnection, job_id: str, run_id: str) -> None:
+    await insert_new(connection, runs, run_id=run_id, job_id=job_id, settled=False)
+    owner = await connection.scalar(select(runs.c.job_id).where(runs.c.run_id == run_id))
     if owner != job_id:
         raise KeyConflict(f"run {run_id} belongs to job {owner}, not to {job_id}")
 
 
-def _book(connection: Connection, job_id: str, run_id: str, position: int, charge: Charge) -> None:
-    values: dict[str, Any] = {
-        "backend": charge.backend,
-        "state": charge.state.value,
-        "role": charge.role,
-        **charge.cost.model_dump(),
-    }
-    key = {"provider": charge.provider, "provider_job_id": charge.provider_job_id}
-    if insert_new(
-        connection, charges, **key, job_id=job_id, run_id=run_id, position=position, **values
-    ):
-        return
-    connection.execute(
-        update(charges)
-        .where(
-            charges.c.provider == charge.provider,
-            charges.c.provider_job_id == charge.provider_job_id,
-            charges.c.run_id == run_id,
-            charges.c.settled.is_(False),
-        )
-        .values(**values)
+async def _add_late(
+    connection: AsyncConnection, job_id: str, run_id: str, late: LateResult
+) -> None:
+    await insert_new(
+        connection,
+        late_results,
+        run_id=run_id,
+        job_id=job_id,
+        late=late.model_dump_json(),
+        **late.model_dump(include={"objective", "served_objective", "difference", "comparison"}),
     )
-
-
-def _charge(row: Row[Any]) -> Charge:
-    kept = row._asdict()
-    cost = {name: kept[name] for name in Cost.model_fields}
-    return Charge.model_validate(
-        {**{name: kept[name] for name in Charge.model_fields if name != "cost"}, "cost": cost}
-    )
+    await insert_new(connection, job_artefacts, **artefact_values(job_id, late.result))

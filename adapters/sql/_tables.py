@@ -1,89 +1,24 @@
-"""The tables, and the few places where SQLite and PostgreSQL differ."""
+"""The tables of the jobs and of the audit log. Revisions in ``migrations`` make them.
+
+``jobs`` and what hangs on it can be asked in plain SQL; only whole documents are JSON text.
+"""
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
-
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
-    Connection,
-    Dialect,
-    Engine,
     Float,
     ForeignKey,
+    Index,
     Integer,
-    MetaData,
-    Numeric,
     String,
     Table,
     Text,
-    TypeDecorator,
-    create_engine,
-    event,
-    make_url,
-    text,
 )
-from sqlalchemy import DateTime as SqlDateTime
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import TypeEngine
 
-BUSY_SECONDS = 30.0
-"""How long a SQLite writer waits for another one."""
-
-_CREATION_LOCK = 0x71736167  # any number of our own, for PostgreSQL's advisory locks
-
-
-class Moment(TypeDecorator[datetime]):
-    """A point in time; in UTC whatever the database keeps of zones."""
-
-    impl = SqlDateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC. Raises ValueError for a time without a zone."""
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone")
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Money(TypeDecorator[Decimal]):
-    """An exact amount: a number where the database has exact ones, text in SQLite."""
-
-    impl = Numeric
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text in SQLite, whose numbers are binary."""
-        return dialect.type_descriptor(String() if dialect.name == "sqlite" else Numeric())
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """As the database keeps it."""
-        return str(value) if dialect.name == "sqlite" and value is not None else value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """As a decimal."""
-        return None if value is None else Decimal(value)
-
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-    }
-)
+from adapters.sql._engine import Moment, Money, Words, metadata
 
 jobs = Table(
     "jobs",
@@ -93,7 +28,50 @@ jobs = Table(
     Column("opened", Moment, nullable=False),
     Column("state", String(32)),
     Column("result", Text),
+    Column("tenant", Words, nullable=False, server_default=""),
+    Column("key", Words, nullable=False, server_default=""),
+    Column("closed", Moment),
+    Column("forgotten", Moment),
+    Column("submitter", Words),
+    Column("guarded", Boolean),
+    Column("request", Text),
+    Column("verb", Words),
+    Column("sensitivity", Words),
+    Column("environment", Words),
+    Column("template", Words),
+    Column("experiment", Words),
+    Column("dataset", Words),
+    Column("decision", Text),
+    Column("policy_version", Words),
+    Column("rule", Words),
+    Column("wanted", Words),
+    Column("source", Words),
+    Column("provider", Words),
+    Column("backend", Words),
+    Column("confidence", Words),
+    Column("objective", Float),
+    Column("reason", Words),
+    Column("layer", Words),
+    Column("approval", Text),
+    Column("quantum_seconds", Float),
+    Column("classical_seconds", Float),
+    Column("money", Money),
+    Column("currency", Words),
+    Column("seconds", Float),
+    Index("ix_jobs_opened", "opened"),
+    Index("ix_jobs_closed", "closed"),
+    Index("ix_jobs_tenant_opened", "tenant", "opened"),
+    Index("ix_jobs_state_opened", "state", "opened"),
+    Index("ix_jobs_experiment_opened", "experiment", "opened"),
+    Index("ix_jobs_template_state", "template", "state"),
 )
+"""One row for each job.
+
+``quantum_seconds``, ``money`` and ``currency`` follow the charges, also those booked after the
+job was closed; charges in another currency than the first stand in ``charges`` only.
+``seconds`` is from opened to closed. SQLite keeps exact amounts as text, which its own ``sum``
+adds as binary numbers.
+"""
 
 runs = Table(
     "runs",
@@ -102,6 +80,7 @@ runs = Table(
     Column("job_id", ForeignKey("jobs.job_id"), nullable=False, index=True),
     Column("settled", Boolean, nullable=False),
 )
+"""One row for each submission to hardware."""
 
 charges = Table(
     "charges",
@@ -127,79 +106,123 @@ late_results = Table(
     Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
     Column("job_id", ForeignKey("jobs.job_id"), nullable=False, index=True),
     Column("late", Text, nullable=False),
+    Column("objective", Float),
+    Column("served_objective", Float),
+    Column("difference", Float),
+    Column("comparison", Words),
 )
 
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("state", Words, nullable=False),
+    Column("at", Moment, nullable=False),
+)
 
-def open_engine(url: str) -> Engine:
-    """An engine for the URL; for SQLite, the folder is made and the safe settings are on."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database in (None, "", ":memory:"):
-        raise ValueError(f"{url}: records in memory would be lost; name a file")
-    Path(str(parsed.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("rung", Words, nullable=False),
+    Column("outcome", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("layer", Words),
+    Column("run_id", Words),
+    Column("objective", Float),
+)
 
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: Any) -> None:
-        # The driver would begin transactions by itself, late and deferred: see _begin.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-        _use_wal(cursor)
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
+timings = Table(
+    "timings",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("layer", Words, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("rung", Words),
+)
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A transaction that reads before it writes fails at once, without waiting, when another
-        # one wrote in between; so writers take their turn at the beginning.
-        reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("verdict", Words, nullable=False),
+    Column("decided_by", Words, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("why", Words, nullable=False),
+    Column("quantum_seconds", Float),
+    Column("money", Money),
+    Column("refused", Words, nullable=False),
+)
+"""One row for each decision of a person; ``refused`` is empty where it counted."""
 
-    return engine
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("input_sha256", Words),
+    Column("dataset", Words),
+    Column("experiment", Words),
+    Column("template", Words),
+    Column("environment", Words),
+    Column("policy_version", Words),
+    Column("formulation", Words),
+    Column("preprocessing", Words),
+    Column("postprocessing", Words),
+    Column("variables", BigInteger),
+    Column("couplings", BigInteger),
+    Column("qubits", BigInteger),
+    Column("parameter_sets", BigInteger),
+    Column("shots", BigInteger),
+    Column("encoded_bytes", BigInteger),
+    Column("payload_bytes", BigInteger),
+    Column("measurements", BigInteger),
+    Column("transpiler", Text),
+    Column("calibration", Text),
+    Column("partial", Text),
+    Column("machine", Text),
+    Column("circuit_backend", Words),
+    Column("circuit_calibration_id", Words),
+    Column("circuit_qubits", BigInteger),
+    Column("circuit_depth", BigInteger),
+    Column("circuit_two_qubit_gates", BigInteger),
+    Column("circuit_layout", Text),
+    Column("circuit_seed_transpiler", BigInteger),
+    Column("circuit_optimization_level", BigInteger),
+    Column("circuit_sha256", Words),
+    Column("seed", BigInteger),
+    Column("software", Text),
+)
+"""What an answer was made of; ``circuit_…`` is the compiled circuit of the answering run."""
 
+job_artefacts = Table(
+    "job_artefacts",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("sha256", String(64), primary_key=True, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("media", Words, nullable=False),
+)
 
-def _use_wal(cursor: Any) -> None:
-    """Switch to the write-ahead log, which SQLite refuses without waiting while others open it."""
-    ends = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-        except Exception as error:
-            if "locked" not in str(error) or time.monotonic() > ends:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def create_tables(engine: Engine) -> None:
-    """Make the tables that are missing; several processes may do so at once."""
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATION_LOCK})
-        metadata.create_all(connection)
-
-
-def insert_new(connection: Connection, table: Table, **values: Any) -> bool:
-    """Insert a row unless one with its primary key is there. Returns whether it was inserted."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**values)
-    done = connection.execute(
-        statement.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
-    )
-    return done.rowcount == 1
-
-
-__all__ = [
-    "charges",
-    "create_tables",
-    "insert_new",
-    "jobs",
-    "late_results",
-    "metadata",
-    "open_engine",
-    "runs",
-]
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("id", Words, nullable=False, unique=True),
+    Column("at", Moment, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("verified", Boolean, nullable=False),
+    Column("action", Words, nullable=False),
+    Column("tenant", Words),
+    Column("subject", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("ix_audit_tenant_number", "tenant", "number"),
+    Index("ix_audit_subject_number", "subject", "number"),
+)
+"""Append-only: triggers refuse any change."""

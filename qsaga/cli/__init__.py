@@ -1,4 +1,4 @@
-"""The command line: ``qsaga plan``, ``run``, ``watch``, ``show``, ``cancel``, ``doctor``."""
+"""The command line: see ``qsaga --help``."""
 
 from __future__ import annotations
 

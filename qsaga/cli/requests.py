@@ -18,8 +18,21 @@ from qsaga.problems.files import read_problem
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(?P<value>[-+.\deE]+)\s*(?P<unit>[a-z]*)\s*$")
 
-TIMES = ("deadline", "queue", "execution", "solve", "simulate")
+TIMES = ("deadline", "approval", "queue", "execution", "solve", "simulate")
 """Budgets that an option can set, in seconds or with a unit."""
+FIELDS = (
+    "key",
+    "tenant",
+    "route",
+    "backend",
+    "seed",
+    "sensitivity",
+    "environment",
+    "template",
+    "experiment",
+    "dataset",
+)
+"""Fields of the request that an option of the same name sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +56,14 @@ class Options:
     simulate: str | None = None
     quantum_seconds: float | None = None
     money: str | None = None
+    approval: str | None = None
+    sensitivity: str | None = None
+    region: list[str] | None = None
+    environment: str | None = None
+    template: str | None = None
+    experiment: str | None = None
+    dataset: str | None = None
+    by: str | None = None
 
 
 def request_from(path: Path, options: Options) -> JobRequest:
@@ -95,9 +116,10 @@ def _apply(data: dict[str, Any], options: Options) -> None:
     """Write the options over the fields that they stand for."""
     given = {f.name: getattr(options, f.name) for f in fields(options)}
     given = {name: value for name, value in given.items() if value is not None}
-    for name in ("key", "tenant", "route", "backend", "seed"):
+    for name in FIELDS:
         if name in given:
             data[name] = given[name]
+    _apply_special(data, given)
     for name in TIMES:
         if name in given:
             _part(data, "budgets")[name] = seconds(given[name], f"budgets.{name}")
@@ -112,6 +134,13 @@ def _apply(data: dict[str, Any], options: Options) -> None:
             if workload.get("kind", Optimise.model_fields["kind"].default) != "optimise":
                 raise InvalidRequest(f"--{name}", "only an optimise workload has it")
             _part(workload, "algorithm")[name] = given[name]
+
+
+def _apply_special(data: dict[str, Any], given: dict[str, Any]) -> None:
+    if "by" in given:
+        data["requested_by"] = given["by"]
+    if named := given.get("region"):
+        data["regions"] = [part.strip() for one in named for part in one.split(",")]
 
 
 def _part(data: dict[str, Any], name: str) -> dict[str, Any]:

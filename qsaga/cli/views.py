@@ -10,11 +10,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from qsaga.core.policy import Decision
+from qsaga.core.approval import ApprovalRecord
+from qsaga.core.contract import ArtefactRef
+from qsaga.core.facts import Decision
+from qsaga.core.lineage import Lineage
 from qsaga.core.ports import Charge
+from qsaga.core.records import JobRecord
 from qsaga.core.results import Answer, Cost, EstimateAnswer, JobResult, OptimiseAnswer, SampleAnswer
 from qsaga.core.runs import JobAccount, Progress
 from qsaga.core.states import JobState
+from qsaga.core.words import at, duration, money, stamp
 
 PIPE_WIDTH = 1000
 MOST_SHOWN = 8
@@ -38,7 +43,8 @@ def rows(pairs: Iterable[Row]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, value)
+        # What people wrote is no markup.
+        table.add_row(name, Text(value) if isinstance(value, str) else value)
     return table
 
 
@@ -66,31 +72,36 @@ def decision_view(decision: Decision) -> Table:
     if facts.variables is not None:
         size += f" for {facts.variables} variables"
     pairs.append(("qubits", f"{size}, {facts.shots} shots"))
+    if (asked := decision.approval) is not None:
+        pairs.append(("approval", f"asked by rule {asked.rule!r}: {asked.because}"))
     expected = decision.forecast
     if expected is None:
         pairs.append(("hardware", "not possible now, so nothing is expected of it"))
         return rows(pairs)
     queue = "unknown" if expected.queue_seconds is None else duration(expected.queue_seconds)
-    return rows(
-        [
-            *pairs,
-            ("backend", expected.backend),
-            ("queue", f"{queue} expected, {duration(facts.queue_budget)} allowed"),
+    pairs += [
+        ("backend", expected.backend),
+        ("queue", f"{queue} expected, {duration(facts.queue_budget)} allowed"),
+        (
+            "cost",
             (
-                "cost",
-                (
-                    f"{expected.quantum_seconds:.1f} quantum seconds expected, "
-                    f"{expected.money:.2f} {expected.currency}, if hardware runs it"
-                ),
+                f"{expected.quantum_seconds:.1f} quantum seconds expected, "
+                f"{money(expected.money, expected.currency)}, if hardware runs it"
             ),
-        ]
-    )
+        ),
+    ]
+    if (most := expected.ceiling) is not None:
+        text = f"{most.quantum_seconds:g} quantum seconds, {money(most.money, most.currency)}"
+        pairs.append(("at most", text))
+    return rows(pairs)
 
 
 def result_view(result: JobResult, paid: Cost | None = None) -> RenderableType:
     """State, answer and where it came from; ``paid`` is known once every account is closed."""
     state = Text(result.state.value, style=STATE_STYLE.get(result.state, ""))
     pairs: list[Row] = [("job", result.job_id), ("state", state)]
+    if result.submitter is not None:
+        pairs.append(("submitted by", result.submitter))
     if result.answer is not None:
         pairs += _answer(result.answer)
     if result.unanswered is not None:
@@ -110,6 +121,9 @@ def account_view(account: JobAccount) -> Group:
     parts: list[RenderableType] = [result_view(result, account.cost())]
     if result.decision is not None:
         parts += [_title("decision"), decision_view(result.decision)]
+        parts += [_title("tags"), _tags(result.decision, result.lineage)]
+    if result.approval is not None:
+        parts += [_title("approval"), approval_view(result.approval)]
     if result.attempts:
         parts += [_title("attempts"), _attempts(result)]
     if result.transitions:
@@ -126,9 +140,63 @@ def account_view(account: JobAccount) -> Group:
         parts += [_title("late results"), late]
     if result.provenance is not None:
         parts += [_title("provenance"), _provenance(result)]
+    if result.lineage is not None:
+        parts += [_title("lineage"), _lineage(result.lineage)]
     if not account.closed:
         parts.append(Text("\nThe account of a hardware run is still open.", style="yellow"))
     return Group(*parts)
+
+
+def progress_view(progress: Progress) -> Group:
+    """What is known of a job at work beside the line of its progress."""
+    job = progress.job
+    parts: list[RenderableType] = []
+    if job.decision is not None:
+        parts += [decision_view(job.decision), _title("tags"), _tags(job.decision, None)]
+    if job.approval is not None:
+        parts += [_title("approval"), approval_view(job.approval)]
+    return Group(*parts)
+
+
+def record_view(record: JobRecord) -> Group:
+    """What is kept of a job that has no result any more, or never had one."""
+    pairs: list[Row] = [
+        ("job", record.job_id),
+        ("payload", f"sha256 {record.payload_hash}"),
+        ("opened", stamp(record.opened)),
+        ("closed", stamp(record.closed) if record.closed else "no end is recorded"),
+    ]
+    if record.forgotten is not None:
+        pairs.append(("forgotten", f"on request {at(record.forgotten)}"))
+    if record.submitter is not None:
+        pairs.append(("submitted by", record.submitter))
+    pairs += [("open account", run_id) for run_id in record.open_runs]
+    parts: list[RenderableType] = [rows(pairs)]
+    if record.decision is not None:
+        parts += [_title("decision"), decision_view(record.decision)]
+    if record.charges:
+        parts += [_title("charges"), _charges(record.charges)]
+    return Group(*parts)
+
+
+def approval_view(record: ApprovalRecord) -> Table:
+    """What was asked, who said what, and what came of it."""
+    request, terms = record.request, record.request.terms
+    pairs: list[Row] = [
+        ("outcome", record.outcome),
+        ("asked", f"{stamp(request.asked)}, until {stamp(request.expires)}"),
+        ("rule", f"{terms.rule}: {terms.because}"),
+        ("approvals", f"{len(record.counted)} of {terms.approvals}"),
+    ]
+    pairs += [
+        (
+            one.decision.verdict.value,
+            f"{one.by} {at(one.at)}: {one.decision.why}"
+            + (f" (did not count: {one.refused})" if one.refused else ""),
+        )
+        for one in record.decided
+    ]
+    return rows(pairs)
 
 
 def progress_line(progress: Progress, began: datetime | None) -> str:
@@ -137,6 +205,8 @@ def progress_line(progress: Progress, began: datetime | None) -> str:
     words = [job.state.value]
     if job.rung is not None and not job.state.final:
         words.append(f"on {job.rung.value}")
+    if job.approval is not None and job.state is JobState.AWAITING_APPROVAL:
+        words.append(f"· {_waits_for(job.approval)}")
     if run is not None and not job.state.final:
         words.append(f"· run {run.state.value}")
         if run.remote is not None:
@@ -152,19 +222,20 @@ def progress_line(progress: Progress, began: datetime | None) -> str:
     return f"{passed:7.1f} s  " + " ".join(words)
 
 
-def duration(value: float) -> str:
-    """Seconds for people."""
-    if value < 120:
-        return f"{value:g} s"
-    if value < 2 * 3600:
-        return f"{value / 60:.3g} min"
-    return f"{value / 3600:.3g} h"
+def _waits_for(record: ApprovalRecord) -> str:
+    request, terms = record.request, record.request.terms
+    who = (*terms.approvers, *(terms.escalate_to if record.escalated else ()))
+    return (
+        f"{len(record.counted)} of {terms.approvals} approvals by "
+        f"{', '.join(who) or 'any approver'} until {stamp(request.expires)}: "
+        f"{terms.because}"
+    )
 
 
 def cost(value: Cost) -> str:
     """What was charged."""
     words = (
-        f"{value.quantum_seconds:g} quantum seconds, {value.money:.2f} {value.currency}, "
+        f"{value.quantum_seconds:g} quantum seconds, {money(value.money, value.currency)}, "
         f"{value.classical_seconds:.1f} s of classical solving"
     )
     return words if value.settled else f"{words} (not final: an account is open)"
@@ -245,7 +316,7 @@ def _timings(result: JobResult) -> Table:
 
 def _undone(account: JobAccount, run_id: str, state: str) -> str:
     # The result says how things stood when it was served; the run's report how they ended.
-    closed = any(report.run_id == run_id for report in account.runs)
+    closed = account.closed or any(report.run_id == run_id for report in account.runs)
     return f"{run_id}: {'done' if closed else state.replace('_', ' ')}"
 
 
@@ -254,11 +325,46 @@ def _charges(charges: Sequence[Charge]) -> Table:
         (
             charge.provider_job_id,
             f"{charge.state.value} on {charge.backend}, {charge.cost.quantum_seconds:g} quantum "
-            f"seconds, {charge.cost.money:.2f} {charge.cost.currency}"
+            f"seconds, {money(charge.cost.money, charge.cost.currency)}"
             + (" (an extra job)" if charge.role == "extra" else ""),
         )
         for charge in charges
     )
+
+
+def _tags(decision: Decision, lineage: Lineage | None) -> Table:
+    facts = decision.facts
+    pairs: list[Row] = [
+        ("sensitivity", facts.sensitivity.value),
+        ("environment", facts.environment),
+    ]
+    named = (
+        ("regions", ", ".join(facts.regions)),
+        ("template", facts.template),
+        ("experiment", lineage.experiment if lineage else None),
+        ("dataset", lineage.dataset if lineage else None),
+    )
+    return rows([*pairs, *((name, value) for name, value in named if value)])
+
+
+def _lineage(lineage: Lineage) -> Table:
+    """What went into the answer; what is shown elsewhere already is left out."""
+    pairs: list[Row] = []
+    shown = {"dataset", "experiment", "template", "environment", "policy_version", "partial"}
+    for name in Lineage.model_fields:
+        value = getattr(lineage, name)
+        if name in shown or not value:
+            continue
+        if isinstance(value, ArtefactRef):
+            value = f"artefact, sha256 {value.sha256[:16]}"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {part}" for key, part in value.items())
+        pairs.append((name.replace("_", " "), str(value)))
+    pairs += [
+        (f"partial of {rung}", f"artefact, sha256 {ref.sha256[:16]}")
+        for rung, ref in lineage.partial.items()
+    ]
+    return rows(pairs)
 
 
 def _provenance(result: JobResult) -> Table:

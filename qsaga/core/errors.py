@@ -4,6 +4,8 @@ QsagaError
 ├── InvalidRequest          the caller must change the request            (never retried)
 ├── KeyConflict             the key was used with another payload         (never retried)
 ├── PolicyRefused           the policy allows no route                    (never retried)
+├── Unauthenticated         no caller, or a token that is not good       (never retried)
+├── Forbidden               the caller may not do that                    (never retried)
 ├── BudgetExceeded          the job would cost more than it may           (never retried)
 ├── ProviderError
 │   ├── TransientProviderError   the same call may work later             (retried)
@@ -70,6 +72,20 @@ class PolicyRefused(QsagaError):
     """The policy leaves no way to answer the job."""
 
     exit_code = 4
+    http_status = 403
+
+
+class Unauthenticated(QsagaError):
+    """No token came with a call that takes one, or it is expired, foreign or damaged."""
+
+    exit_code = 8
+    http_status = 401
+
+
+class Forbidden(QsagaError):
+    """The caller is known and may not do that."""
+
+    exit_code = 8
     http_status = 403
 
 
@@ -156,6 +172,8 @@ BY_NAME: dict[str, type[QsagaError]] = {
         InvalidRequest,
         KeyConflict,
         PolicyRefused,
+        Unauthenticated,
+        Forbidden,
         BudgetExceeded,
         TransientProviderError,
         PermanentProviderError,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from qsaga.core.approval import Person
 from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
 from qsaga.core.states import Layer, Rung
 
@@ -111,10 +113,14 @@ class Estimate(StrictContract):
     precision: Annotated[float, Field(gt=0, le=1)] = 1 / 32
 
 
+TAGS = {"sensitivity", "regions", "environment", "template", "experiment", "dataset"}
+"""Fields of a request that the first version did not have."""
+
 Workload = Annotated[Optimise | Sample | Estimate, Field(discriminator="kind")]
 
 DEFAULT_LAYERS: dict[Layer, float] = {
     Layer.ADMIT: 60.0,
+    Layer.APPROVAL: 24 * 3600.0,
     Layer.ENCODE: 60.0,
     Layer.COMPILE: 300.0,
     Layer.SUBMIT: 300.0,
@@ -137,6 +143,7 @@ class Budgets(StrictContract):
     Args:
         deadline: from the start of the job to its answer.
         admit: to learn what the backends offer and decide the route.
+        approval: waiting for a person, where the policy asks for one.
         encode: from the input to the binary quadratic model and the circuit.
         compile: from the circuit to the ISA circuit of the backend.
         submit: until the provider is known to hold the job.
@@ -153,6 +160,7 @@ class Budgets(StrictContract):
 
     deadline: Seconds | None = None
     admit: Seconds | None = None
+    approval: Seconds | None = None
     encode: Seconds | None = None
     compile: Seconds | None = None
     submit: Seconds | None = None
@@ -188,6 +196,20 @@ class Budgets(StrictContract):
         return float(getattr(self, layer.value) or min(DEFAULT_LAYERS[layer], deadline))
 
 
+class Sensitivity(StrEnum):
+    """How much harm a job's data could do outside, from least to most."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    RESTRICTED = "restricted"
+
+    @property
+    def level(self) -> int:
+        """0 for the least."""
+        return tuple(Sensitivity).index(self)
+
+
 class JobRequest(StrictContract):
     """One accountable request.
 
@@ -199,6 +221,13 @@ class JobRequest(StrictContract):
         route: the rung to try first, whatever the policy would choose; None lets it choose.
         backend: a backend by name; None takes the one with the shortest expected queue.
         seed: of everything random on our side.
+        sensitivity: of the data; the policy says what may leave the house.
+        regions: where the circuit may run, as providers name them; empty is anywhere.
+        environment: ``test`` jobs are kept apart from ``production`` by the policy.
+        template: the recurring kind of job that this is one of, if any.
+        experiment: what to find it under in the history.
+        dataset: version of the data that the input was made from.
+        requested_by: who asks, where no signed identity says so.
     """
 
     schema_version: Literal["1"] = "1"
@@ -211,6 +240,13 @@ class JobRequest(StrictContract):
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
     ) = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    sensitivity: Sensitivity = Sensitivity.INTERNAL
+    regions: tuple[Slug, ...] = ()
+    environment: Literal["test", "production"] = "production"
+    template: Slug | None = None
+    experiment: Slug | None = None
+    dataset: Annotated[str, StringConstraints(pattern=r"^[^\n\r]{1,128}$")] | None = None
+    requested_by: Person | None = None
 
     @model_validator(mode="after")
     def _affordable(self) -> Self:
@@ -233,8 +269,19 @@ class JobRequest(StrictContract):
 
     def payload_hash(self) -> str:
         """What the key stands for: equal for requests that ask the same, as 64 hex digits."""
-        body: dict[str, Any] = self.model_dump(mode="json", exclude={"key", "tenant"})
+        body: dict[str, Any] = self.model_dump(
+            mode="json", exclude={"key", "tenant", "requested_by", *TAGS}
+        )
+        # Left out where they say nothing, so that keys of before they existed keep their hash.
+        if self.budgets.approval is None:
+            del body["budgets"]["approval"]
+        body |= self.model_dump(mode="json", include=TAGS, exclude_defaults=True)
         return digest(canonical_json(body))
+
+
+def tenant_of(job_id: str) -> str:
+    """The tenant of a job by its id."""
+    return job_id.partition("/")[0]
 
 
 def deployment_tag(deployment: str) -> str:

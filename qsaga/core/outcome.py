@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qsaga.core.policy import Decision
+from qsaga.core.facts import Decision
 from qsaga.core.ports import LateResult
 from qsaga.core.results import JobResult, OptimiseAnswer, Unanswered
 from qsaga.core.states import JobState, Layer, Rung

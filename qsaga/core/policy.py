@@ -7,23 +7,47 @@ running anything, and a backtest may call it on facts of long ago.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
-from qsaga.core.contract import Contract, StrictContract
+from qsaga.core.approval import Ceiling
+from qsaga.core.approval_rule import ApprovalRule
+from qsaga.core.contract import StrictContract
 from qsaga.core.errors import InvalidRequest, PolicyRefused
+from qsaga.core.facts import (
+    VERBS,
+    BackendFacts,
+    Decision,
+    Environment,
+    Facts,
+    Forecast,
+    Refusal,
+    Verb,
+    as_sensitive,
+)
+from qsaga.core.jobs import Sensitivity
+from qsaga.core.ledger import Currency
 from qsaga.core.states import Rung
-
-Verb = Literal["optimise", "sample", "estimate"]
-VERBS: tuple[Verb, ...] = ("optimise", "sample", "estimate")
 
 
 class Price(StrictContract):
     """What a quantum second costs, in ``currency``."""
 
     per_quantum_second: Annotated[Decimal, Field(ge=0)]
-    currency: str = "USD"
+    currency: Currency = "USD"
+
+
+class PriceList(StrictContract):
+    """Prices of backends, kept apart from the policy.
+
+    Args:
+        version: of the list.
+        backends: by backend name; ``default`` for the others.
+    """
+
+    version: str
+    backends: dict[str, Price]
 
 
 class HardwareTerms(StrictContract):
@@ -37,6 +61,9 @@ class HardwareTerms(StrictContract):
         quantum_seconds_per_1000_shots: charged beside the overhead.
         optimise_max_qubits: the largest optimise problem worth a hardware run.
         prices: by backend name; ``default`` for the others.
+        max_sensitivity: jobs above it never go to hardware: not even their circuit leaves.
+        environments: jobs of other environments never go to hardware.
+        regions: of backends whose provider does not say, by name.
     """
 
     enabled: bool = True
@@ -45,6 +72,9 @@ class HardwareTerms(StrictContract):
     quantum_seconds_per_1000_shots: Annotated[float, Field(ge=0)] = 1.0
     optimise_max_qubits: Annotated[int, Field(ge=1)] = 127
     prices: dict[str, Price] = Field(default_factory=dict)
+    max_sensitivity: Sensitivity = Sensitivity.CONFIDENTIAL
+    environments: tuple[Environment, ...] = ("test", "production")
+    regions: dict[str, str] = Field(default_factory=dict)
 
     def price(self, backend: str) -> Price:
         """The price of a backend: its own, else ``default``, else zero."""
@@ -60,6 +90,10 @@ class Rule(StrictContract):
         verbs: workloads it is about; empty for all.
         variables_at_least: optimise problems of this many variables or more.
         variables_at_most: optimise problems of this many variables or fewer.
+        sensitivity_at_least: jobs with data this sensitive or more.
+        environment: jobs of this environment.
+        tenants: jobs of these tenants; empty for all.
+        templates: jobs of these templates; empty for all.
         route: the rung to try first.
         because: the reason in words.
     """
@@ -68,6 +102,10 @@ class Rule(StrictContract):
     verbs: tuple[Verb, ...] = ()
     variables_at_least: int | None = None
     variables_at_most: int | None = None
+    sensitivity_at_least: Sensitivity | None = None
+    environment: Environment | None = None
+    tenants: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
     route: Rung
     because: str
 
@@ -84,6 +122,10 @@ class Rule(StrictContract):
                 self.variables_at_most is None
                 or (size is not None and size <= self.variables_at_most)
             )
+            and as_sensitive(facts, self.sensitivity_at_least)
+            and self.environment in (None, facts.environment)
+            and (not self.tenants or facts.tenant in self.tenants)
+            and (not self.templates or facts.template in self.templates)
         )
 
 
@@ -97,6 +139,7 @@ class Policy(StrictContract):
         ladders: for each verb the rungs that may answer it, best first. The rung that a rule
             chooses is tried first, then the others in this order.
         rules: the first that applies chooses.
+        approvals: the first that applies asks for a person's yes.
     """
 
     version: str
@@ -104,6 +147,7 @@ class Policy(StrictContract):
     simulator_max_qubits: Annotated[int, Field(ge=1, le=32)] = 24
     ladders: dict[Verb, Annotated[tuple[Rung, ...], Field(min_length=1)]]
     rules: tuple[Rule, ...]
+    approvals: tuple[ApprovalRule, ...] = ()
 
     @model_validator(mode="after")
     def _every_verb_has_a_ladder(self) -> Self:
@@ -121,98 +165,6 @@ class Policy(StrictContract):
         return self
 
 
-class BackendFacts(Contract):
-    """What a provider says of one backend now.
-
-    ``queue_length`` is None where the provider did not say. ``simulator`` marks a backend that
-    is no quantum hardware.
-    """
-
-    name: str
-    provider: str
-    qubits: int
-    operational: bool
-    queue_length: int | None = None
-    calibration_id: str | None = None
-    detail: str = ""
-
-
-class Facts(Contract):
-    """All that a decision may depend on.
-
-    Args:
-        verb: the kind of workload.
-        variables: of the binary model; None unless optimise.
-        qubits: that the circuit needs.
-        shots: that will be asked for.
-        backends: as the providers describe them; empty when none could be reached.
-        provider_trouble: why they could not be reached.
-        queue_budget: seconds the job may wait at the provider.
-        quantum_seconds: that the job may be charged.
-        money: that the job may cost; None is no limit.
-        currency: of ``money``.
-        forced_route: the rung that the caller asked for.
-        backend: the backend that the caller asked for.
-    """
-
-    verb: Verb
-    variables: int | None = None
-    qubits: int
-    shots: int
-    backends: tuple[BackendFacts, ...] = ()
-    provider_trouble: str = ""
-    queue_budget: float
-    quantum_seconds: float
-    money: Decimal | None = None
-    currency: str = "USD"
-    forced_route: Rung | None = None
-    backend: str | None = None
-
-
-class Forecast(Contract):
-    """What a hardware run is expected to take. ``queue_seconds`` None is an honest "unknown"."""
-
-    backend: str
-    queue_seconds: float | None
-    quantum_seconds: float
-    money: Decimal
-    currency: str
-
-
-class Refusal(Contract):
-    """A rung that was considered and not taken, and why."""
-
-    rung: Rung
-    reason: str
-
-
-class Decision(Contract):
-    """Where a job goes and why; stored with the job.
-
-    Args:
-        policy_version: of the policy that decided.
-        rule: name of the rule that fired.
-        reason: in words, with the facts that mattered.
-        wanted: the rung that the rule or the caller asked for.
-        ladder: the rungs to try, in order; its first may differ from ``wanted``.
-        refused: rungs left out, each with its reason.
-        backend: where a hardware rung would run.
-        forecast: what a hardware run is expected to take.
-        facts: what the decision was based on.
-    """
-
-    policy_version: str
-    rule: str
-    reason: str
-    wanted: Rung
-    ladder: tuple[Rung, ...]
-    refused: tuple[Refusal, ...] = ()
-    backend: str | None = None
-    forecast: Forecast | None = None
-    facts: Facts
-    detail: dict[str, JsonValue] = Field(default_factory=dict)
-
-
 def forecast(policy: Policy, facts: Facts, backend: BackendFacts) -> Forecast:
     """Queue, quantum seconds and money that a run on this backend is expected to take."""
     terms = policy.hardware
@@ -222,13 +174,29 @@ def forecast(policy: Policy, facts: Facts, backend: BackendFacts) -> Forecast:
     quantum = terms.quantum_seconds_overhead + (
         terms.quantum_seconds_per_1000_shots * facts.shots / 1000
     )
+    limit = _execution_limit(facts, price)
     return Forecast(
         backend=backend.name,
         queue_seconds=(pace or 0.0) * (backend.queue_length or 0) if known else None,
         quantum_seconds=quantum,
         money=price.per_quantum_second * Decimal(str(round(quantum, 6))),
         currency=price.currency,
+        ceiling=Ceiling(
+            quantum_seconds=limit,
+            money=price.per_quantum_second * limit,
+            currency=price.currency,
+        ),
     )
+
+
+def _execution_limit(facts: Facts, price: Price) -> int:
+    """Whole seconds that the budgets pay for."""
+    limit = facts.quantum_seconds
+    if facts.execution_limit is not None:
+        limit = min(limit, facts.execution_limit)
+    if facts.money is not None and price.per_quantum_second > 0:
+        limit = min(limit, float(facts.money / price.per_quantum_second))
+    return int(limit)
 
 
 def decide(policy: Policy, facts: Facts) -> Decision:
@@ -259,6 +227,15 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         )
     if facts.verb != "optimise":
         blocked[Rung.ANNEALING] = f"annealing cannot answer {facts.verb}"
+    asks: ApprovalRule | None = None
+    if not facts.approved:
+        first = next((rung for rung in order if rung not in blocked), None)
+        asks = _asks(policy, facts, target if first is Rung.HARDWARE else None)
+        behind = _asks(policy, facts, target)
+        if asks is None and behind is not None:
+            # Nobody is asked for money that most likely is not spent.
+            blocked[Rung.HARDWARE] = f"as a fallback it would need approval: {behind.because}"
+            target = None
     open_rungs = tuple(rung for rung in order if rung not in blocked)
     refused = tuple(Refusal(rung=rung, reason=blocked[rung]) for rung in order if rung in blocked)
     if not open_rungs:
@@ -278,10 +255,21 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         backend=target.backend if target else None,
         forecast=target,
         facts=facts,
+        approval=asks.terms() if asks else None,
+        on_expiry=asks.on_expiry if asks else "end",
     )
 
 
+def _asks(policy: Policy, facts: Facts, expected: Forecast | None) -> ApprovalRule | None:
+    return next((rule for rule in policy.approvals if rule.applies(facts, expected)), None)
+
+
 def _refuse_impossible(policy: Policy, facts: Facts) -> None:
+    priced = {price.currency for price in policy.hardware.prices.values()}
+    if facts.money is not None and priced and facts.currency not in priced:
+        raise InvalidRequest(
+            "budgets.currency", f"no price is in {facts.currency!r}", ", ".join(sorted(priced))
+        )
     names = sorted(b.name for b in facts.backends)
     if facts.backend is not None and names and facts.backend not in names:
         raise InvalidRequest("backend", f"unknown backend {facts.backend!r}", ", ".join(names))
@@ -305,6 +293,16 @@ def _target(policy: Policy, facts: Facts) -> tuple[Forecast | None, str]:
     """The backend with the shortest expected queue, or why there is none."""
     if not policy.hardware.enabled:
         return None, "hardware is switched off"
+    terms = policy.hardware
+    if facts.withheld:
+        return None, facts.withheld
+    if facts.sensitivity.level > terms.max_sensitivity.level:
+        return None, (
+            f"data of sensitivity {facts.sensitivity.value!r} may not leave "
+            f"(the policy lets out up to {terms.max_sensitivity.value!r})"
+        )
+    if facts.environment not in terms.environments:
+        return None, f"the policy keeps jobs of environment {facts.environment!r} off the hardware"
     if facts.verb == "optimise" and facts.qubits > policy.hardware.optimise_max_qubits:
         return None, (
             f"{facts.qubits} qubits is too big for the hardware "
@@ -317,7 +315,8 @@ def _target(policy: Policy, facts: Facts) -> tuple[Forecast | None, str]:
     fitting: list[Forecast] = []
     for backend in asked:
         expected = forecast(policy, facts, backend)
-        trouble = _trouble(facts, backend, expected)
+        region = backend.region or terms.regions.get(backend.name)
+        trouble = _trouble(facts, backend, expected, region)
         if trouble:
             reasons.append(f"{backend.name}: {trouble}")
         else:
@@ -328,9 +327,11 @@ def _target(policy: Policy, facts: Facts) -> tuple[Forecast | None, str]:
     return None, "; ".join(reasons) or "no backend is offered"
 
 
-def _trouble(facts: Facts, backend: BackendFacts, expected: Forecast) -> str:
+def _trouble(facts: Facts, backend: BackendFacts, expected: Forecast, region: str | None) -> str:
     if not backend.operational:
         return "not operational"
+    if facts.regions and region not in facts.regions:
+        return f"region {region or 'unknown'}, the job allows {', '.join(facts.regions)}"
     if facts.qubits > backend.qubits:
         return f"{facts.qubits} qubits is too big, it has {backend.qubits}"
     if expected.queue_seconds is not None and expected.queue_seconds > facts.queue_budget:
@@ -350,4 +351,6 @@ def _trouble(facts: Facts, backend: BackendFacts, expected: Forecast) -> str:
             return (
                 f"expected cost {expected.money} {expected.currency}, the budget is {facts.money}"
             )
+    if expected.ceiling is not None and expected.ceiling.quantum_seconds < 1:
+        return "the budgets pay for less than one whole second, the least that can be asked for"
     return ""

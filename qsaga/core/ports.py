@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.facts import BackendFacts
 from qsaga.core.jobs import Qaoa
-from qsaga.core.policy import BackendFacts
-from qsaga.core.results import CircuitFacts, Cost, JobResult
+from qsaga.core.results import CircuitFacts, Cost
 
 RunVerb = Literal["sample", "estimate"]
 
@@ -86,11 +86,22 @@ class CircuitResult(Contract):
     standard_errors: tuple[float, ...] = ()
 
 
+class Usage(Contract):
+    """Quantum seconds that an account has used and may use; None where nothing is said."""
+
+    consumed: float | None = None
+    limit: float | None = None
+
+
 class Compiled(Contract):
-    """An ISA circuit as QPY bytes in ``qpy``, ready for one backend, and what is known of it."""
+    """An ISA circuit as QPY bytes in ``qpy``, ready for one backend, and what is known of it.
+
+    ``calibration`` is all that compiling for the backend took, as JSON for ``Recompiler``.
+    """
 
     qpy: bytes
     facts: CircuitFacts
+    calibration: bytes | None = None
 
 
 class QuantumProvider(Protocol):
@@ -131,8 +142,23 @@ class QuantumProvider(Protocol):
     async def result(self, provider_job_id: str) -> CircuitResult:
         """Fetch the result of a completed job. Raises ResultUnusable if it is gone or malformed."""
 
+    async def usage(self) -> Usage:
+        """What the provider says that the whole account has used."""
+
     async def cancel(self, provider_job_id: str) -> RemoteJob:
         """Ask for the job's end; safe to repeat; returns the job as it stands afterwards."""
+
+
+class Recompiler(Protocol):
+    """Compiles for a backend as it once was calibrated; needs no account and no network."""
+
+    async def compile(
+        self, qpy: bytes, calibration: bytes, seed: int, level: int, spec: RunSpec
+    ) -> Compiled:
+        """As ``QuantumProvider.compile``, ``level`` being the optimisation level then.
+
+        Raises CompileError, also where the calibration cannot be read.
+        """
 
 
 class Simulator(Protocol):
@@ -159,14 +185,29 @@ class ClassicalSolver(Protocol):
 
 
 class AnsatzBuilder(Protocol):
-    """Turns a binary quadratic model into a circuit."""
+    """Turns a binary quadratic model into a circuit.
+
+    ``version`` rises whenever the same model gives another circuit.
+    """
+
+    version: str
 
     def build(self, bqm: bytes, algorithm: Qaoa) -> bytes:
         """A bound, measured QAOA circuit as QPY; variable i (in the model's order) is qubit i."""
 
 
 class CircuitReader(Protocol):
-    """Reads circuits that users supply."""
+    """Reads circuits that users supply.
+
+    ``formulation`` and ``preprocessing`` name what parses a circuit and what fits it to the verb,
+    with versions that rise whenever the same source gives another circuit.
+    """
+
+    formulation: str
+    preprocessing: str
+
+    def digest(self, qpy: bytes) -> str:
+        """Equal for circuits of the same instructions. Raises ValueError for what is no circuit."""
 
     def read(self, format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
         """QPY bytes and number of qubits. Raises InvalidRequest for what cannot be run."""
@@ -180,6 +221,9 @@ class ArtefactStore(Protocol):
 
     def get(self, ref: ArtefactRef) -> bytes:
         """The blob. Raises KeyError when it is not there, ValueError when it is damaged."""
+
+    def delete(self, ref: ArtefactRef, before: datetime) -> bool:
+        """Delete a blob unless it was put since ``before``. Returns whether it is gone."""
 
 
 class Charge(Contract):
@@ -206,39 +250,6 @@ class LateResult(Contract):
     served_objective: float | None = None
     difference: float | None = None
     comparison: str = ""
-
-
-class JobRecord(Contract):
-    """What is kept of a job beyond Temporal's retention."""
-
-    job_id: str
-    payload_hash: str
-    opened: datetime
-    result: JobResult | None = None
-    charges: tuple[Charge, ...] = ()
-    late_results: tuple[LateResult, ...] = ()
-    open_runs: tuple[str, ...] = ()
-
-
-class JobRecords(Protocol):
-    """The job table. Every write is one transaction and safe to repeat."""
-
-    def open(self, job_id: str, payload_hash: str, at: datetime) -> None:
-        """A row for a job. Raises KeyConflict if the id has another payload."""
-
-    def close(self, job_id: str, result: JobResult) -> None:
-        """The closing record. The first one stands."""
-
-    def open_run(self, job_id: str, run_id: str) -> None:
-        """A hardware run whose account is open."""
-
-    def settle_run(
-        self, job_id: str, run_id: str, charges: tuple[Charge, ...], late: LateResult | None
-    ) -> None:
-        """Close the account of a run: what was charged, and a result that came too late."""
-
-    def get(self, job_id: str) -> JobRecord | None:
-        """The record, or None."""
 
 
 Software = Mapping[str, str]

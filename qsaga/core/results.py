@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from qsaga.core.approval import ApprovalRecord
 from qsaga.core.contract import ArtefactRef, Contract
-from qsaga.core.policy import Decision
+from qsaga.core.facts import Decision
+from qsaga.core.lineage import Lineage
 from qsaga.core.states import JobState, Layer, Rung
 
 
@@ -100,7 +102,12 @@ class Unanswered(Contract):
 
 
 class CircuitFacts(Contract):
-    """What was compiled, and for what."""
+    """What was compiled, and for what.
+
+    ``layout[i]`` is the physical qubit of virtual qubit i at the end; ``sha256`` is over the
+    instructions, so it does not depend on how they were written down; ``payload_bytes`` is the
+    size in QPY; ``transpiler`` has the options and passes that were used, and their versions.
+    """
 
     backend: str
     calibration_id: str | None = None
@@ -111,6 +118,9 @@ class CircuitFacts(Contract):
     seed_transpiler: int
     optimization_level: int
     sha256: str
+    measurements: int | None = None
+    payload_bytes: int | None = None
+    transpiler: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Provenance(Contract):
@@ -200,6 +210,9 @@ class JobResult(Contract):
     transitions: tuple[Transition, ...] = ()
     timings: tuple[LayerTiming, ...] = ()
     cost: Cost = Cost()
+    submitter: str | None = None
+    approval: ApprovalRecord | None = None
+    lineage: Lineage | None = None
 
 
 class JobStatus(Contract):
@@ -213,4 +226,5 @@ class JobStatus(Contract):
     decision: Decision | None = None
     transitions: tuple[Transition, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    approval: ApprovalRecord | None = None
     detail: str = ""

@@ -32,6 +32,8 @@ class RunRequest(Contract):
         model: of an optimise workload, to compare a late result with what was served.
         listing_grace: seconds after the start of an attempt to submit by which all that it sent is
             surely listed.
+        hold: key of the reservation that the run settles; empty where there is none.
+        guarded: the run is started by its job only, and heeds sealed signals only.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
     """
 
@@ -46,6 +48,8 @@ class RunRequest(Contract):
     seed: int
     budgets: Budgets
     listing_grace: float
+    hold: str = ""
+    guarded: bool = False
     only_close: str = ""
 
 
@@ -54,7 +58,8 @@ class RunReport(Contract):
 
     ``outcome`` is ``answered``, ``failed`` (``reason``), ``timed_out`` (``layer`` names the budget)
     or ``abandoned`` (the job had asked for the end). ``account_open`` says that the run lives on
-    to end and settle the remote job; ``account`` is set once that is done.
+    to end and settle the remote job; ``account`` is set once that is done. ``artefacts`` is what
+    it stored.
     """
 
     run_id: str
@@ -64,6 +69,7 @@ class RunReport(Contract):
     raw: Raw | None = None
     transitions: tuple[Transition, ...] = ()
     timings: tuple[LayerTiming, ...] = ()
+    artefacts: tuple[ArtefactRef, ...] = ()
     cost: Cost = Cost()
     account_open: bool = False
     account: Settled | None = None

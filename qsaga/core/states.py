@@ -67,6 +67,7 @@ class Layer(StrEnum):
     """A part of a job's life that has a time budget of its own."""
 
     ADMIT = "admit"
+    APPROVAL = "approval"
     ENCODE = "encode"
     COMPILE = "compile"
     SUBMIT = "submit"

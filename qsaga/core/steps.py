@@ -13,34 +13,72 @@ from typing import Literal
 
 from temporalio import activity
 
+from qsaga.core.approval import Ceiling
 from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest, Workload
-from qsaga.core.policy import Decision
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
 from qsaga.core.results import Answer, CircuitFacts, Cost, JobResult
 from qsaga.core.states import Rung
 
 
 class AdmitInput(Contract):
-    """``dry_run`` decides without opening a row; ``at`` is the workflow's time."""
+    """What is asked of an admission.
+
+    Args:
+        request: the job's.
+        job_id: the job's workflow id.
+        at: the workflow's time: budgets of its period are used.
+        dry_run: decide without opening a row or holding a budget.
+        account: what the keys of the job's reservations are made of, so that a repeat holds
+            nothing twice and another run of the same key holds its own.
+    """
 
     request: JobRequest
     job_id: str
     at: datetime
     dry_run: bool = False
+    account: str = ""
 
 
 class Admission(Contract):
     """The decision, and what the deployment adds to every submission.
 
-    ``grace`` is how many seconds after its acceptance a remote job is surely listed. ``closed``
-    is the result of a key whose job ended so long ago that Temporal has forgotten it.
+    Args:
+        decision: where the job goes.
+        deployment: name of the deployment.
+        grace: seconds after its acceptance by which a remote job is surely listed.
+        closed: the result of a key whose job ended so long ago that Temporal has forgotten it.
+        refused: why the tenant's budgets do not allow the job; nothing is held then.
+        account: what the keys of the job's reservations were made of; empty where none is held.
+        submitter: who started the job: verified, or as the request says.
+        guarded: who signals this job must prove who he is.
+        left: what the tenant has left, in words.
     """
 
     decision: Decision
     deployment: str
     grace: float
     closed: JobResult | None = None
+    refused: str = ""
+    account: str = ""
+    submitter: str | None = None
+    guarded: bool = False
+    left: str = ""
+
+
+class ReadmitInput(Contract):
+    """A job that was admitted before and waited for a person since.
+
+    ``ceiling`` is the most that was approved; ``withheld`` why hardware is no longer open to it.
+    """
+
+    request: JobRequest
+    job_id: str
+    at: datetime
+    admission: Admission
+    ceiling: Ceiling | None = None
+    withheld: str = ""
 
 
 class AdmitStep(ABC):
@@ -49,7 +87,16 @@ class AdmitStep(ABC):
     @activity.defn(name="admit")
     @abstractmethod
     async def admit(self, given: AdmitInput) -> Admission:
-        """Raises InvalidRequest, PolicyRefused, KeyConflict."""
+        """Raises InvalidRequest, PolicyRefused, KeyConflict, Unauthenticated, Forbidden."""
+
+
+class ReadmitStep(ABC):
+    """Decide again after a person's yes: the backends and queues of then are not those of now."""
+
+    @activity.defn(name="readmit")
+    @abstractmethod
+    async def readmit(self, given: ReadmitInput) -> Admission:
+        """Changes what is held to what was approved. Raises as ``admit`` does."""
 
 
 class Encoded(Contract):
@@ -60,12 +107,24 @@ class Encoded(Contract):
         circuit: QPY; None if no rung of the ladder runs a circuit.
         spec: how the circuit is to be run.
         qubits: of the circuit, or variables of the model.
+        input_sha256: of the workload; see ``qsaga.core.lineage.input_digest``.
+        formulation: names and versions of what made the model and the circuit.
+        preprocessing: name and version of what prepared the input.
+        variables: of the model.
+        couplings: of the model.
+        parameter_sets: of the circuit, each of which is run with all shots.
     """
 
     model: ArtefactRef | None
     circuit: ArtefactRef | None
     spec: RunSpec
     qubits: int
+    input_sha256: str = ""
+    formulation: str = ""
+    preprocessing: str = ""
+    variables: int | None = None
+    couplings: int | None = None
+    parameter_sets: int | None = None
 
 
 class EncodeInput(Contract):
@@ -100,6 +159,7 @@ class Raw(Contract):
     provider_job_ids: tuple[str, ...] = ()
     circuit: CircuitFacts | None = None
     isa_circuit: ArtefactRef | None = None
+    calibration: ArtefactRef | None = None
     cost: Cost = Cost()
 
 
@@ -146,11 +206,16 @@ class VerifyInput(Contract):
 
 
 class Verified(Contract):
-    """A verified answer and the software versions that made it."""
+    """A verified answer, the software versions that made it, and where they ran.
+
+    ``postprocessing`` names what decoded, checked and polished, with versions.
+    """
 
     answer: Answer
     software: dict[str, str]
     polished: bool = False
+    postprocessing: str = ""
+    machine: dict[str, str] = {}
 
 
 class VerifyStep(ABC):
@@ -163,9 +228,21 @@ class VerifyStep(ABC):
 
 
 class CloseInput(Contract):
-    """The result to keep."""
+    """The result to keep, and the account to close.
+
+    Args:
+        result: of the job.
+        account: what the keys of its reservations were made of; empty where there is none.
+        run_ids: hardware runs that were begun; each settles its own reservation.
+        artefacts: all that the job stored.
+        request: as it was asked.
+    """
 
     result: JobResult
+    account: str = ""
+    run_ids: tuple[str, ...] = ()
+    artefacts: tuple[ArtefactRef, ...] = ()
+    request: JobRequest | None = None
 
 
 class CloseStep(ABC):
@@ -190,10 +267,11 @@ class CompileInput(Contract):
 
 
 class CompiledCircuit(Contract):
-    """An ISA circuit in the artefact store."""
+    """An ISA circuit in the artefact store, and the calibration data it was compiled with."""
 
     isa: ArtefactRef
     facts: CircuitFacts
+    calibration: ArtefactRef | None = None
 
 
 class CompileStep(ABC):
@@ -280,6 +358,7 @@ class CancelInput(Contract):
     provider_job_id: str | None
     since: datetime
     grace: float
+    job_id: str = ""
 
 
 class Cancelled(Contract):
@@ -304,10 +383,14 @@ class SettleInput(Contract):
     """Closes the account of a run.
 
     ``workload`` and ``model`` are given with a late result, to compare it with what was served.
+    ``hold`` is the key of the reservation; empty where there is none. ``unsent`` says that nothing
+    was ever sent under the tag.
     """
 
     job_id: str
     run_id: str
+    hold: str = ""
+    unsent: bool = False
     jobs: tuple[RemoteJob, ...]
     extras: tuple[RemoteJob, ...] = ()
     late: ArtefactRef | None = None

@@ -1,15 +1,21 @@
-"""Reads routing policies from TOML files."""
+"""Reads routing policies and price lists from TOML files."""
 
 from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from qsaga.core.contract import Contract
 from qsaga.core.errors import InvalidRequest
-from qsaga.core.policy import Policy
+from qsaga.core.policy import Policy, PriceList
+from qsaga.core.validation import invalid_request
+
+C = TypeVar("C", bound=Contract)
 
 
 def load_policy(path: Path | None = None) -> Policy:
@@ -18,15 +24,32 @@ def load_policy(path: Path | None = None) -> Policy:
     Raises:
         InvalidRequest: naming the file and the field or line that is wrong.
     """
-    name = str(path) if path else "default policy"
+    return _load("policy_file", path or files(__name__) / "default.toml", Policy)
+
+
+def load_prices(path: Path) -> PriceList:
+    """The price list in ``path``.
+
+    Raises:
+        InvalidRequest: naming the file and the field or line that is wrong.
+    """
+    return _load("prices_file", path, PriceList)
+
+
+def with_prices(policy: Policy, prices: PriceList) -> Policy:
+    """The policy with the prices of a list in place of its own."""
+    terms = policy.hardware.model_copy(update={"prices": prices.backends})
+    return policy.model_copy(update={"hardware": terms})
+
+
+def _load(setting: str, path: Path | Traversable, kind: type[C]) -> C:
     try:
-        text = path.read_text() if path else (files(__name__) / "default.toml").read_text()
-        return Policy.model_validate(tomllib.loads(text))
+        return kind.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:
-        raise InvalidRequest("policy_file", f"{name}: {error.strerror}") from error
+        raise InvalidRequest(setting, f"{path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest("policy_file", f"{name}: {error}") from error
+        raise InvalidRequest(setting, f"{path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequest("policy_file", f"{name}: {where}: {first['msg']}") from error
+        first = invalid_request(error)
+        problem = f"{path}: {first.field}: {first.problem}"
+        raise InvalidRequest(setting, problem, first.allowed) from error

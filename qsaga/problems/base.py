@@ -36,9 +36,15 @@ class ProblemType(ABC, Generic[Input, Solution]):
 
     The model is always to be minimised. For a feasible solution its energy equals the objective
     where ``sense`` is ``minimise`` and minus the objective where it is ``maximise``.
+
+    ``formulation`` and ``decoding`` are names and versions, such as ``maxcut-ising/1``. The first
+    rises whenever the same input gives another model, the second whenever the same samples give
+    another solution, repair, baseline or bound: every answer says which ones it was made with.
     """
 
     name: ClassVar[str]
+    formulation: ClassVar[str]
+    decoding: ClassVar[str]
     title: ClassVar[str]
     sense: ClassVar[Literal["maximise", "minimise"]]
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -93,6 +93,8 @@ class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
     """
 
     name = "independent_set"
+    formulation = "independent-set-penalty/1"
+    decoding = "independent-set-repair/1"
     title = "Maximum (weight) independent set of a graph"
     sense = "maximise"
     columns = {"edges": ("u", "v")}

@@ -62,6 +62,8 @@ class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
     """
 
     name = "maxcut"
+    formulation = "maxcut-ising/1"
+    decoding = "maxcut-sides/1"
     title = "Maximum cut of a weighted graph"
     sense = "maximise"
     columns = {"edges": ("u", "v", "weight")}

@@ -99,6 +99,8 @@ class Qubo(ProblemType[QuboInput, dict[str, int]]):
     """A binary quadratic model as it stands; a solution maps each variable to its value."""
 
     name = "qubo"
+    formulation = "qubo-as-given/1"
+    decoding = "qubo-values/1"
     title = "Any QUBO, Ising or binary quadratic model, minimised"
     sense = "minimise"
     columns = {"quadratic": ("u", "v", "bias")}

@@ -16,6 +16,9 @@ from qsaga.problems.base import ProblemInput, ProblemType
 
 GROUP = "qsaga.problems"
 
+PREPROCESSING = "problem-input/1"
+"""What ``parse`` is; rises whenever the same data gives another input."""
+
 
 @cache
 def _installed() -> dict[str, ProblemType[Any, Any]]:

@@ -26,10 +26,15 @@ from qsaga.core.results import (
 )
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
 from qsaga.problems.polish import Polisher, descend, energies
-from qsaga.problems.registry import parse
+from qsaga.problems.registry import get, parse
 
 CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
 SAMPLE_SET = "application/vnd.dimod.sampleset+json"
+
+POSTPROCESSING = "verify/1"
+"""What ``verify`` is, beside the problem's own decoding and the polisher; rises whenever the same
+raw result gives another answer.
+"""
 
 MAX_BINS = 30
 MOST_CANDIDATES = 256
@@ -83,6 +88,15 @@ def verify(
     if isinstance(workload, Sample):
         return _sample(result), False
     return _estimate(workload, result), False
+
+
+def postprocessing(workload: Workload, polisher: Polisher = descend) -> str:
+    """Names and versions of what ``verify`` does for a workload."""
+    if not isinstance(workload, Optimise):
+        return POSTPROCESSING
+    kind = get(workload.problem.name)
+    polish = getattr(polisher, "__name__", type(polisher).__name__)
+    return f"{POSTPROCESSING}, {kind.decoding}, {polish}"
 
 
 def _optimise(

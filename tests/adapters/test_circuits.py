@@ -6,10 +6,11 @@ import base64
 import io
 
 import pytest
-from qiskit import QuantumCircuit, qasm3, qpy
+from qiskit import QuantumCircuit, qasm3, qpy, transpile
 from qiskit.circuit import Parameter
+from qiskit.circuit.classical import expr
 
-from adapters.circuits import SOURCE, QiskitCircuitReader, from_qpy, to_qpy
+from adapters.circuits import SOURCE, QiskitCircuitReader, circuit_digest, from_qpy, to_qpy
 from qsaga.core.errors import InvalidRequest
 
 HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\n'
@@ -85,3 +86,45 @@ def test_refused(format: str, source: str, verb: str, problem: str) -> None:
     with pytest.raises(InvalidRequest, match=problem) as caught:
         reader.read(format, source, "sample" if verb == "sample" else "estimate")
     assert caught.value.field == SOURCE
+
+
+def conditional(angle: float = 0.3, value: int = 1) -> QuantumCircuit:
+    circuit = QuantumCircuit(3, 3)
+    sub = QuantumCircuit(2, name="own")
+    sub.h(0)
+    sub.rzz(angle, 0, 1)
+    circuit.append(sub.to_gate(), [0, 2])
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], value)):
+        circuit.x(1)
+    with circuit.switch(circuit.cregs[0]) as case:
+        with case(1, 2):
+            circuit.z(2)
+        with case(case.DEFAULT):
+            circuit.y(2)
+    with circuit.if_test(expr.logic_not(circuit.clbits[0])):
+        circuit.delay(100, 1, unit="dt")
+    return circuit
+
+
+def test_the_digest_of_a_circuit_is_over_what_it_does() -> None:
+    digest = circuit_digest(conditional())
+    assert to_qpy(conditional()) != to_qpy(conditional()), "gates and blocks are named anew"
+    assert circuit_digest(conditional()) == digest
+    assert circuit_digest(from_qpy(to_qpy(conditional()))) == digest
+    assert reader.digest(to_qpy(conditional())) == digest
+    assert circuit_digest(conditional(angle=0.4)) != digest, "within a gate of its own"
+    assert circuit_digest(conditional(value=0)) != digest, "a condition"
+    more = conditional()
+    more.x(0)
+    assert circuit_digest(more) != digest
+
+
+def test_bytes_hold_no_layout_and_no_counter() -> None:
+    source = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nh q[0];\ncx q[0], q[1];\n'
+    first, again = (reader.read("qasm3", source, "sample")[0] for _ in range(2))
+    assert first == again
+    laid_out = transpile(QuantumCircuit(2), coupling_map=[[0, 1], [1, 2]], initial_layout=[2, 1])
+    assert laid_out.layout is not None
+    assert from_qpy(to_qpy(laid_out)).layout is None
+    assert laid_out.layout is not None, "the circuit itself keeps it"

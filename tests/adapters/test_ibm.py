@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ async def test_compiling_again_gives_the_same_bytes_and_asks_for_the_calibration
     asked = {k: n - before.get(k, 0) for k, n in after.items() if "control" not in k}
     assert {k: n for k, n in asked.items() if n} == {"GET /api/v1/backends/{id}/properties": 1}
     known = provider._backends._known[BACKEND]
-    provider._backends._known[BACKEND] = type(known)("older", known.backend, known.connection)
+    provider._backends._known[BACKEND] = replace(known, calibration_id="older")
     await provider.compile(data, BACKEND, 3, SAMPLE)
     assert provider._backends._known[BACKEND].backend is not known.backend
 

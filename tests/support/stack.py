@@ -21,7 +21,7 @@ from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.client import JobHandle, QsagaClient
 from qsaga.connection import register_search_attributes
 from qsaga.core.jobs import JobRequest
-from qsaga.core.ports import JobRecord
+from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult
 from qsaga.payloads import data_converter
 from qsaga.settings import IBMSettings, Settings, TemporalSettings
@@ -29,8 +29,10 @@ from qsaga.settings import IBMSettings, Settings, TemporalSettings
 DATA = Path(__file__).parents[2] / "data"
 
 
-def settings_for(folder: Path, proxy: str, **ibm: object) -> Settings:
-    """Settings that point at an emulator behind ``proxy``."""
+def settings_for(
+    folder: Path, proxy: str, changes: dict[str, Any] | None = None, **ibm: object
+) -> Settings:
+    """Settings that point at an emulator behind ``proxy``; ``changes`` are other settings."""
     account: dict[str, object] = {
         "token": SecretStr("emulator-key"),
         "instance": "emulator",
@@ -40,12 +42,13 @@ def settings_for(folder: Path, proxy: str, **ibm: object) -> Settings:
         "listing_grace": 1.0,
         "call_timeout": 10.0,
     }
-    return Settings(
-        deployment="test",
-        data_dir=folder,
-        temporal=TemporalSettings(task_queue=f"qsaga-{uuid4().hex[:8]}"),
-        ibm=IBMSettings.model_validate(account | ibm),
-    )
+    given: dict[str, Any] = {
+        "deployment": "test",
+        "data_dir": folder,
+        "temporal": TemporalSettings(task_queue=f"qsaga-{uuid4().hex[:8]}"),
+        "ibm": IBMSettings.model_validate(account | ibm),
+    }
+    return Settings(**(given | (changes or {})))
 
 
 @dataclass
@@ -93,13 +96,19 @@ class Stack:
         finally:
             await service.lock_time_skipping(LockTimeSkippingRequest())
 
+    async def books_are_clean(self) -> None:
+        """The ledger closes and nothing is held any more."""
+        books = await self.parts.ledger.books()
+        assert books.closed, books
+        assert books.held == 0, await self.parts.ledger.held()
+
     def remote(self, run_id: str) -> list[dict[str, object]]:
         """Ground truth: the remote jobs that were ever accepted for a run."""
         return self.emulator.control.jobs(tag=run_id)
 
-    def record(self, job_id: str) -> JobRecord:
+    async def record(self, job_id: str) -> JobRecord:
         """The job's row."""
-        record = self.parts.records.get(job_id)
+        record = await self.parts.records.get(job_id)
         assert record is not None
         return record
 
@@ -126,17 +135,21 @@ async def running_stack(
     emulator: EmulatorProcess,
     folder: Path,
     proxy: str = "",
+    changes: dict[str, Any] | None = None,
     **ibm: object,
 ) -> AsyncIterator[Stack]:
     """A worker on its own task queue, and a client for it."""
-    settings = settings_for(folder, proxy or emulator.url, **ibm)
+    settings = settings_for(folder, proxy or emulator.url, changes, **ibm)
     config = env.client.config()
     config["data_converter"] = data_converter(settings)
     client = Client(**config)
     await register_search_attributes(client)
-    parts = worker.build(settings)
-    async with worker.worker(client, settings, parts):
-        yield Stack(client, QsagaClient(client, settings), settings, parts, emulator, env)
+    parts = await worker.build(settings)
+    try:
+        async with worker.worker(client, settings, parts):
+            yield Stack(client, QsagaClient(client, settings), settings, parts, emulator, env)
+    finally:
+        await parts.engine.dispose()
 
 
 def abilene(problem: str = "maxcut", **changes: object) -> JobRequest:

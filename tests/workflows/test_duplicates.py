@@ -37,9 +37,12 @@ def charged(stack: Stack) -> dict[object, object]:
     return {job["id"]: job["charged_seconds"] for job in stack.emulator.control.jobs()}
 
 
-def booked(stack: Stack, result: JobResult) -> dict[object, object]:
+async def booked(stack: Stack, result: JobResult) -> dict[object, object]:
     """What the job's record says was charged, by remote job."""
-    return {c.provider_job_id: c.cost.quantum_seconds for c in stack.record(result.job_id).charges}
+    return {
+        c.provider_job_id: c.cost.quantum_seconds
+        for c in (await stack.record(result.job_id)).charges
+    }
 
 
 async def test_twenty_callers_with_one_key_get_one_job(dev: Stack) -> None:
@@ -87,7 +90,7 @@ async def test_a_submission_whose_reply_is_lost_makes_one_remote_job(
         result = await dev.run(abilene())
         assert result.state is JobState.COMPLETED
         assert emulator.control.summary()["created"] == 1
-        assert booked(dev, result) == charged(dev)
+        assert await booked(dev, result) == charged(dev)
         if "forward" in fault and "drop" in fault:
             await dev.keep_history("adopted.run", dev.run_id(result))
 
@@ -107,8 +110,8 @@ async def test_duplicates_that_exist_are_cancelled_and_booked(dev: Stack) -> Non
     jobs = dev.emulator.control.jobs(tag=tag)
     assert len(jobs) == 3
     assert all(job["state"] in ("Completed", "Cancelled") for job in jobs)
-    assert booked(dev, result) == charged(dev)
-    roles = sorted(charge.role for charge in dev.record(result.job_id).charges)
+    assert await booked(dev, result) == charged(dev)
+    roles = sorted(charge.role for charge in (await dev.record(result.job_id)).charges)
     assert roles == ["extra", "extra", "run"]
 
 
@@ -144,7 +147,7 @@ async def test_the_emulator_dies_while_the_job_waits(
             result = await dev.result(handle)
             assert result.state is JobState.COMPLETED
             assert own.control.summary()["created"] == 1
-            assert booked(dev, result) == charged(dev)
+            assert await booked(dev, result) == charged(dev)
 
 
 async def test_a_run_that_an_operator_terminates_is_closed_all_the_same(dev: Stack) -> None:
@@ -158,7 +161,7 @@ async def test_a_run_that_an_operator_terminates_is_closed_all_the_same(dev: Sta
     assert result.state is JobState.DEGRADED
     await dev.settled(result)
     assert [job["state"] for job in dev.emulator.control.jobs()] == ["Cancelled"]
-    assert dev.record(result.job_id).open_runs == ()
+    assert (await dev.record(result.job_id)).open_runs == ()
     await dev.keep_history("terminated.job", result.job_id)
     await dev.keep_history("terminated_then_closed.run", tag)
 

@@ -65,14 +65,14 @@ async def test_a_layer_out_of_time_falls_back_under_its_name(
         assert (result.attempts[0].outcome, result.attempts[0].layer) == ("timed_out", layer)
         fault.times = 0
         await dev.settled(result)
-        assert_books_agree(dev, result)
+        await assert_books_agree(dev, result)
         await dev.keep_history(f"timed_out_{layer.value}.job", result.job_id)
         await dev.keep_history(f"timed_out_{layer.value}.run", dev.run_id(result))
 
 
-def assert_books_agree(stack: Stack, result: JobResult) -> None:
+async def assert_books_agree(stack: Stack, result: JobResult) -> None:
     """What is recorded of the job is what the emulator knows to be charged."""
-    record = stack.record(result.job_id)
+    record = await stack.record(result.job_id)
     assert record.open_runs == ()
     charged = {c.provider_job_id: c.cost.quantum_seconds for c in record.charges}
     remote = {j["id"]: j["charged_seconds"] for j in stack.remote(stack.run_id(result))}
@@ -113,7 +113,7 @@ async def test_admission_out_of_time_ends_the_job(
         assert result.state is JobState.TIMED_OUT
         assert result.unanswered is not None
         assert result.unanswered.layer is Layer.ADMIT
-        assert dev.record(result.job_id).result == result
+        assert (await dev.record(result.job_id)).result == result
         await dev.keep_history("timed_out_admit.job", result.job_id)
 
 

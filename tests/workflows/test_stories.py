@@ -27,7 +27,7 @@ async def test_completed_on_hardware(skipping: Stack) -> None:
     assert result.cost.quantum_seconds > 0
     (remote,) = skipping.remote(skipping.run_id(result))
     assert remote["charged_seconds"] == result.cost.quantum_seconds
-    (charge,) = skipping.record(result.job_id).charges
+    (charge,) = (await skipping.record(result.job_id)).charges
     assert charge.provider_job_id == remote["id"]
     job = await skipping.keep_history("completed.job", result.job_id)
     run = await skipping.keep_history("completed.run", skipping.run_id(result))
@@ -74,7 +74,7 @@ async def test_degraded_while_waiting_cancels_and_settles(skipping: Stack) -> No
     await skipping.settled(result)
     (remote,) = skipping.remote(skipping.run_id(result))
     assert (remote["state"], remote["charged_seconds"]) == ("Cancelled", 0)
-    record = skipping.record(result.job_id)
+    record = await skipping.record(result.job_id)
     assert record.open_runs == ()
     assert sum(charge.cost.quantum_seconds for charge in record.charges) == 0
     account = await handle.account()
@@ -97,7 +97,7 @@ async def test_a_late_result_is_recorded_compared_and_paid(skipping: Stack) -> N
     assert "annealing" in late.comparison
     (remote,) = skipping.remote(skipping.run_id(result))
     assert remote["state"] == "Completed"
-    record = skipping.record(result.job_id)
+    record = await skipping.record(result.job_id)
     assert record.late_results
     assert (
         sum(charge.cost.quantum_seconds for charge in record.charges)
@@ -154,7 +154,7 @@ async def test_the_worker_refuses_what_a_plain_client_sends(skipping: Stack) -> 
     with pytest.raises(InvalidRequest) as refused:
         await skipping.client.job(handle.id).result()
     assert refused.value.field.startswith("workload.problem.data.edges")
-    assert skipping.parts.records.get(handle.id) is None
+    assert await skipping.parts.records.get(handle.id) is None
     assert skipping.emulator.control.summary()["created"] == 0
     await skipping.keep_history("refused.job", handle.id)
 
@@ -181,6 +181,6 @@ async def test_the_deadline_is_kept_whatever_the_queue(skipping: Stack) -> None:
     total = (result.transitions[-1].at - result.transitions[0].at).total_seconds()
     assert total <= 100
     await skipping.settled(result)
-    assert skipping.record(result.job_id).open_runs == ()
+    assert (await skipping.record(result.job_id)).open_runs == ()
     await skipping.keep_history("deadline.job", result.job_id)
     await skipping.keep_history("deadline.run", skipping.run_id(result))

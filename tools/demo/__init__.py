@@ -1,1 +1,1 @@
-"""The demonstration: six scenes on real servers, a table, a report. ``python -m tools.demo``."""
+"""The demonstration: nine scenes on real servers, a table, a report. ``python -m tools.demo``."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from qsaga import policies
+from tools.demo import people
 from tools.demo.director import Director
 from tools.demo.report_html import page
 from tools.demo.scenes import Scene, all_scenes
@@ -116,7 +117,7 @@ def _policy(folder: Path) -> Path:
     text = re.sub(r"(?m)^seconds_per_queued_job = .*$", "seconds_per_queued_job = 1.0", text)
     text = re.sub(r'(?m)^version = "(.*)"$', r'version = "\1-demo"', text)
     path = folder / "policy.toml"
-    path.write_text(text)
+    path.write_text(text + people.POLICY)
     return path
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from qsaga.cli.views import progress_line
 from qsaga.client import JobHandle, QsagaClient
 from qsaga.core.errors import QsagaError
+from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest, Optimise, Problem, submission_tag
-from qsaga.core.policy import Decision
 from qsaga.core.results import Histogram, JobResult, OptimiseAnswer
 from qsaga.core.runs import JobAccount
 from qsaga.core.states import JobState, Layer
@@ -99,7 +99,8 @@ class Play:
         if self.result is None or self.decision is None:
             return None
         failed = [a.reason for a in self.result.attempts if a.reason and a.outcome != "answered"]
-        return "; ".join([self.decision.reason, *failed])
+        refused = self.result.unanswered.reason if self.result.unanswered else ""
+        return "; ".join(filter(None, [self.decision.reason, *failed, refused]))
 
     @property
     def answer(self) -> float | None:
@@ -150,6 +151,12 @@ class Play:
         """What else is worth knowing."""
         late = self.account.late_results if self.account else ()
         found = [item.comparison for item in late]
+        record = self.result.approval if self.result else None
+        found += (
+            [f"{one.decision.verdict.value} by {one.by}" for one in record.counted]
+            if record
+            else []
+        )
         if self.alternative is not None:
             chosen = self.alternative.ladder[0].value
             found.append(f"the policy alone: {chosen}, {self.alternative.rule}")
@@ -290,4 +297,4 @@ def optimum(problem: Problem) -> float:
 def optimise(problem: Problem, key: str, **rest: Any) -> JobRequest:
     """A request of the demonstration."""
     workload = Optimise(problem=problem)
-    return JobRequest(tenant="demo", key=key, workload=workload, **rest)
+    return JobRequest(**{"tenant": "demo", "key": key, "workload": workload} | rest)

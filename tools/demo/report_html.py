@@ -110,8 +110,8 @@ def page(scenes: Sequence[Scene]) -> str:
         "<!doctype html>\n"
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>qsaga: six scenes</title><style>{STYLE}</style></head><body>"
-        "<h1>qsaga: six scenes on real servers</h1>"
+        f"<title>qsaga: nine scenes</title><style>{STYLE}</style></head><body>"
+        "<h1>qsaga: nine scenes on real servers</h1>"
         f'<p class="soft">{made} · a Temporal server, a worker and IBM’s own client against an '
         f"emulated quantum cloud on loopback · {verdict}</p>"
         f"{_complaints(wrong)}{_table(scenes)}{_legend()}"

@@ -1,4 +1,4 @@
-"""The six scenes."""
+"""The scenes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from qsaga.core.jobs import Budgets, JobRequest
 from qsaga.core.states import Rung
 from qsaga.problems.files import read_problem
+from tools.demo import people
 from tools.demo.director import Director, Play, optimise, optimum
 from tools.demo.relay import Relay
 from tools.servers import ROOT
@@ -25,6 +26,7 @@ ABILENE = {
 }
 MAXCUT = ABILENE["maximum cut"]
 OPTIMUM = {title: optimum(problem) for title, problem in ABILENE.items()}
+MAXCUT_BEST = OPTIMUM["maximum cut"]
 
 
 @dataclass
@@ -71,7 +73,7 @@ def _hardware_claims(play: Play) -> None:
 async def queue_too_long(director: Director, scene: Scene) -> None:
     """Hours of queue against seconds: noticed by waiting, and before the submission."""
     budgets = Budgets(deadline=20, queue=4, solve=1)
-    waited = scene.play("queue over budget, noticed by waiting", OPTIMUM["maximum cut"], "a")
+    waited = scene.play("queue over budget, noticed by waiting", MAXCUT_BEST, "a")
     await director.queue(3, HOURS)
     request = optimise(MAXCUT, "2-waits", route=Rung.HARDWARE, budgets=budgets)
     await director.play(waited, request)
@@ -80,7 +82,7 @@ async def queue_too_long(director: Director, scene: Scene) -> None:
     waited.claim("the remote job was cancelled", cancelled == ["Cancelled"], cancelled)
     _counts(waited, created=1, charged=0)
 
-    forecast = scene.play("queue over budget, by forecast", OPTIMUM["maximum cut"], "b")
+    forecast = scene.play("queue over budget, by forecast", MAXCUT_BEST, "b")
     await director.queue(400, HOURS)
     request = optimise(MAXCUT, "2-forecast", route=Rung.HARDWARE, budgets=budgets)
     await director.play(forecast, request)
@@ -98,7 +100,7 @@ def _fallback_claims(play: Play, deadline: float) -> None:
 
 async def worker_killed(director: Director, scene: Scene) -> None:
     """kill -9 while the hardware job waits, and again while its result is fetched."""
-    play = scene.play("worker killed twice", OPTIMUM["maximum cut"])
+    play = scene.play("worker killed twice", MAXCUT_BEST)
     stage = director.stage
     await director.queue(3, HOURS)
     request = optimise(MAXCUT, "3-killed", route=Rung.HARDWARE)
@@ -132,7 +134,7 @@ async def _kill(director: Director, play: Play, label: str) -> None:
 
 async def late_result(director: Director, scene: Scene) -> None:
     """The cancel comes too late: the hardware answers after the fallback was served."""
-    play = scene.play("cancel lost the race", OPTIMUM["maximum cut"])
+    play = scene.play("cancel lost the race", MAXCUT_BEST)
     await asyncio.to_thread(director.control.set_faults, cancel_loses_race=True)
     await director.queue(1, 5.0)
     budgets = Budgets(deadline=20, queue=2, solve=1)
@@ -176,7 +178,22 @@ async def hardware_off(director: Director, scene: Scene) -> None:
         play.claim("the reason is shown", "switched off" in reason, reason)
         _counts(play, created=0, charged=0)
 
-    await _abilene(director, scene, "6", claims, Budgets(solve=1))
+    await _abilene(director, scene, "9", claims, Budgets(solve=1))
+
+
+async def approved(director: Director, scene: Scene) -> None:
+    """A person says yes."""
+    await people.approved(director, scene.play("approved by signal", MAXCUT_BEST), MAXCUT)
+
+
+async def rejected(director: Director, scene: Scene) -> None:
+    """A person says no."""
+    await people.rejected(director, scene.play("rejected by a person", MAXCUT_BEST), MAXCUT)
+
+
+async def refused(director: Director, scene: Scene) -> None:
+    """No budget is left."""
+    await people.refused(director, scene.play("refused for lack of budget", MAXCUT_BEST), MAXCUT)
 
 
 async def _abilene(
@@ -215,5 +232,8 @@ def all_scenes() -> list[Scene]:
         Scene(3, "The worker is killed, twice", worker_killed),
         Scene(4, "The hardware answers after the fallback", late_result),
         Scene(5, "Too big for the hardware", too_big),
-        Scene(6, "All hardware switched off", hardware_off),
+        Scene(6, "Dear enough for a question: approved", approved),
+        Scene(7, "Dear enough for a question: rejected", rejected),
+        Scene(8, "The month's budget is used up", refused),
+        Scene(9, "All hardware switched off", hardware_off),
     ]

@@ -98,7 +98,7 @@ class Board:
 
 def table(scenes: Sequence[Scene]) -> Table:
     """All jobs of all scenes, one row each."""
-    shown = Table(title="qsaga, six scenes on real servers", title_style="bold", pad_edge=False)
+    shown = Table(title="qsaga, nine scenes on real servers", title_style="bold", pad_edge=False)
     shown.add_column("")
     shown.add_column("scene", overflow="fold", max_width=24)
     shown.add_column("route and why", overflow="fold", min_width=30)

@@ -1,0 +1,160 @@
+"""Retention, deletion on request, and writing again what the job table has lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from temporalio import activity
+from temporalio.client import Client
+
+from qsaga.core.archive import Archive, HeldJob, HeldRun
+from qsaga.core.contract import ArtefactRef
+from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
+from qsaga.core.jobs import tenant_of
+from qsaga.core.ledger import Amounts, Ledger, hold_key
+from qsaga.core.operations import OperationReport
+from qsaga.core.ports import ArtefactStore
+from qsaga.core.records import JobOpening, JobRecords
+
+CLOCKS = timedelta(minutes=1)
+"""How far the clocks of Temporal and of the file system may be apart."""
+
+
+class Keeping:
+    """What is kept, and for how long."""
+
+    def __init__(
+        self,
+        records: JobRecords,
+        ledger: Ledger,
+        artefacts: ArtefactStore,
+        archive: Callable[[Client], Archive],
+    ) -> None:
+        self._records, self._ledger, self._artefacts = records, ledger, artefacts
+        self._archive = archive
+
+    async def forget(self, job_id: str, at: datetime) -> OperationReport:
+        """Delete a job's content here, in the artefact store and in Temporal.
+
+        Raises:
+            NoSuchJob: nothing is known of it.
+            PolicyRefused: it is at work, or an account of it is open.
+        """
+        archive = self._archive(activity.client())
+        if await archive.running(job_id):
+            raise PolicyRefused(f"job {job_id} is at work (allowed: cancel it first)")
+        gone = await self._records.forget(job_id, at)
+        before = await self._unused_before(at)
+        complete = True
+        for workflow_id in (job_id, *gone.run_ids):
+            complete = await archive.forget(workflow_id, before) and complete
+        for ref in gone.artefacts:
+            deleted = await asyncio.to_thread(self._artefacts.delete, ref, before)
+            complete = complete and deleted
+        if complete:
+            await self._records.erased(job_id)
+            text = f"job {job_id} is forgotten"
+        else:
+            # Named again by the next retention run.
+            text = f"job {job_id} is forgotten; files that a job at work may share wait for retain"
+        return OperationReport(kind="forget", text=text, forgotten=(job_id,))
+
+    async def _unused_before(self, at: datetime) -> datetime:
+        """Files used since then may belong to a job at work: it put them after it was opened."""
+        oldest = await self._records.oldest_at_work()
+        return at if oldest is None else min(at, oldest - CLOCKS)
+
+    async def retain(self, tenant: str | None, days: int | None, at: datetime) -> OperationReport:
+        """Forget what is older than it may be."""
+        done: list[str] = []
+        for name, limit in (await self._limits(tenant, days)).items():
+            for job_id in await self._records.closed_before(name, at - timedelta(days=limit)):
+                try:
+                    await self.forget(job_id, at)
+                except (PolicyRefused, NoSuchJob):
+                    continue
+                done.append(job_id)
+        for job_id in await self._records.unerased():
+            await self.forget(job_id, at)
+        return OperationReport(
+            kind="retain", text=f"{len(done)} jobs are forgotten", forgotten=tuple(done)
+        )
+
+    async def _limits(self, tenant: str | None, days: int | None) -> dict[str | None, int]:
+        if days is not None:
+            return {tenant: days}
+        return {
+            t.name: t.retention_days
+            for t in await self._ledger.tenants()
+            if t.retention_days is not None and tenant in (None, t.name)
+        }
+
+    async def rebuild(self, at: datetime) -> OperationReport:
+        """Write every job and account again that Temporal holds; what is there already stands."""
+        archive = self._archive(activity.client())
+        jobs = runs = 0
+        troubles: list[str] = []
+        async for job in archive.jobs():
+            try:
+                await self._rebuild_job(job)
+                jobs += 1
+            except KeyConflict as error:
+                troubles.append(str(error))
+        async for run in archive.runs():
+            try:
+                await self._rebuild_run(run, at)
+                runs += 1
+            except (KeyConflict, NoSuchJob) as error:
+                troubles.append(str(error))
+        text = f"{jobs} jobs and {runs} hardware runs are written"
+        return OperationReport(kind="rebuild", text="; ".join((text, *troubles)))
+
+    async def _rebuild_job(self, job: HeldJob) -> None:
+        result = job.result
+        await self._records.open(
+            JobOpening(
+                job_id=job.job_id,
+                payload_hash=job.request.payload_hash(),
+                at=job.began,
+                submitter=result.submitter if result else job.request.requested_by,
+                request=job.request,
+                decision=result.decision if result else None,
+            )
+        )
+        if result is None:
+            return
+        refs: tuple[ArtefactRef, ...] = ()
+        if result.provenance is not None:
+            refs = tuple(result.provenance.artefacts.values())
+        await self._records.close(result, refs)
+        await self._ledger.settle(
+            hold_key(job.job_id, job.account),
+            Amounts(classical_seconds=Decimal(str(result.cost.classical_seconds))),
+            result.transitions[-1].at,
+            tenant=result.tenant,
+            job_id=job.job_id,
+            currency=result.cost.currency,
+        )
+
+    async def _rebuild_run(self, run: HeldRun, at: datetime) -> None:
+        request = run.request
+        account = run.report.account if run.report else None
+        await self._records.open_run(request.job_id, request.tag)
+        if account is None:
+            return
+        await self._records.settle_run(request.job_id, request.tag, account.charges, account.late)
+        if request.hold:
+            await self._ledger.settle(
+                request.hold,
+                Amounts(
+                    quantum_seconds=Decimal(str(account.cost.quantum_seconds)),
+                    money=account.cost.money,
+                ),
+                at,
+                tenant=tenant_of(request.job_id),
+                job_id=request.job_id,
+                currency=account.cost.currency,
+            )

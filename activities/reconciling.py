@@ -1,0 +1,178 @@
+"""The ledger beside the provider's own word, and reservations that nobody will settle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+
+from temporalio import activity
+from temporalio.client import Client
+
+from qsaga.core.archive import Archive
+from qsaga.core.jobs import deployment_tag
+from qsaga.core.ledger import Ledger, Reservation
+from qsaga.core.operations import Difference, OperationReport, Reconciliation
+from qsaga.core.oversight import OperateInput
+from qsaga.core.ports import QuantumProvider, RemoteJob
+from qsaga.core.records import AuditEntry, AuditLog, BookedRun, JobRecords
+
+AT_ONCE = 8
+"""Remote jobs asked for at the same time."""
+SAME = Decimal("0.000001")
+
+
+class Reconciling:
+    """Compares; corrects nothing but reservations without a job, and these only when asked."""
+
+    def __init__(
+        self,
+        provider: QuantumProvider | None,
+        records: JobRecords,
+        ledger: Ledger,
+        audit: AuditLog,
+        archive: Callable[[Client], Archive],
+        deployment: str,
+    ) -> None:
+        self._provider, self._records, self._ledger = provider, records, ledger
+        self._audit, self._archive, self._deployment = audit, archive, deployment
+
+    async def reconcile(self, given: OperateInput, *, repair: bool) -> OperationReport:
+        """The comparison, and what was released."""
+        orphans = await self._orphans()
+        released: tuple[str, ...] = ()
+        if repair:
+            released = await self._release(given, orphans)
+        remote = await self._remote()
+        name = self._provider.name if self._provider else "none"
+        booked = {run.provider_job_id: run for run in await self._records.booked(name)}
+        differences = [*_differences(remote, booked), *await self._unledgered(booked)]
+        usage = await self._provider.usage() if self._provider else None
+        found = Reconciliation(
+            at=given.at,
+            provider=name,
+            remote_jobs=len(remote),
+            booked=sum((_exact(run.quantum_seconds) for run in booked.values()), Decimal(0)),
+            charged=sum((_exact(job.quantum_seconds or 0.0) for job in remote), Decimal(0)),
+            differences=tuple(differences),
+            account_consumed=usage.consumed if usage else None,
+            account_limit=usage.limit if usage else None,
+            orphans=orphans,
+            released=released,
+        )
+        text = (
+            f"{found.remote_jobs} remote jobs, {found.charged} quantum seconds charged, "
+            f"{found.booked} booked, {len(differences)} differences, {len(orphans)} reservations "
+            f"without a job, {len(released)} released"
+        )
+        return OperationReport(kind="reconcile", text=text, reconciliation=found)
+
+    async def _remote(self) -> list[RemoteJob]:
+        """Every job of this deployment, with its charge."""
+        provider = self._provider
+        if provider is None:
+            return []
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def charged(job: RemoteJob) -> RemoteJob:
+            async with limit:
+                return await provider.status(job.provider_job_id)
+
+        found = await provider.find(deployment_tag(self._deployment))
+        return list(await asyncio.gather(*(charged(job) for job in found)))
+
+    async def _unledgered(self, booked: dict[str, BookedRun]) -> list[Difference]:
+        """Jobs whose charges and whose ledger do not say the same."""
+        charged: dict[str, Decimal] = {}
+        for run in booked.values():
+            charged[run.job_id] = charged.get(run.job_id, Decimal(0)) + _exact(run.quantum_seconds)
+        differences = []
+        for job_id, seconds in charged.items():
+            kept = await self._ledger.reservations(job_id)
+            spent = sum((one.spent.quantum_seconds for one in kept), Decimal(0))
+            if abs(spent - seconds) > SAME:
+                differences.append(
+                    Difference(
+                        provider_job_id="",
+                        run_id=None,
+                        booked=spent,
+                        provider=seconds,
+                        text=f"job {job_id}: {seconds} quantum seconds charged, "
+                        f"{spent} in the ledger",
+                    )
+                )
+        return differences
+
+    async def _orphans(self) -> tuple[Reservation, ...]:
+        archive = self._archive(activity.client())
+        orphans = []
+        for held in await self._ledger.held():
+            owner = held.key.partition("#")[0]
+            if not await archive.running(held.job_id) and not await archive.running(owner):
+                orphans.append(held)
+        return tuple(orphans)
+
+    async def _release(
+        self, given: OperateInput, orphans: tuple[Reservation, ...]
+    ) -> tuple[str, ...]:
+        for held in orphans:
+            await self._audit.note(
+                AuditEntry(
+                    id=f"{given.id}/repair/{held.key}",
+                    at=given.at,
+                    who="qsaga",
+                    verified=True,
+                    action="repair",
+                    tenant=held.tenant,
+                    subject=held.job_id,
+                    reason=f"reservation {held.key} released: neither job nor run is at work",
+                )
+            )
+            await self._ledger.release(
+                (held.key,), given.at, tenant=held.tenant, job_id=held.job_id
+            )
+        return tuple(held.key for held in orphans)
+
+
+def _differences(remote: list[RemoteJob], booked: dict[str, BookedRun]) -> list[Difference]:
+    found = []
+    for job in remote:
+        if not job.state.ended or job.quantum_seconds is None:
+            continue  # not final: its run will book it
+        known = booked.get(job.provider_job_id)
+        charged = _exact(job.quantum_seconds)
+        if known is None and charged:
+            text = f"{job.provider_job_id}: {charged} quantum seconds charged, not booked"
+        elif known is not None and abs(_exact(known.quantum_seconds) - charged) > SAME:
+            text = (
+                f"{job.provider_job_id}: {charged} quantum seconds charged, "
+                f"{known.quantum_seconds} booked"
+            )
+        else:
+            continue
+        found.append(
+            Difference(
+                provider_job_id=job.provider_job_id,
+                run_id=known.run_id if known else None,
+                booked=_exact(known.quantum_seconds) if known else None,
+                provider=charged,
+                text=text,
+            )
+        )
+    listed = {job.provider_job_id for job in remote}
+    found += [
+        Difference(
+            provider_job_id=run.provider_job_id,
+            run_id=run.run_id,
+            booked=_exact(run.quantum_seconds),
+            provider=None,
+            text=f"{run.provider_job_id}: booked, not listed by the provider",
+        )
+        for run in booked.values()
+        if run.provider_job_id not in listed
+    ]
+    return found
+
+
+def _exact(seconds: float) -> Decimal:
+    return Decimal(str(seconds))

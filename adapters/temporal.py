@@ -1,0 +1,141 @@
+"""Temporal as an archive: what it holds of jobs, and deleting that."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.api.common.v1 import WorkflowExecution as Execution
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    GetWorkflowExecutionHistoryRequest,
+)
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from qsaga.core.archive import HeldJob, HeldRun
+from qsaga.core.contract import Contract
+from qsaga.core.jobs import JobRequest
+from qsaga.core.results import JobResult
+from qsaga.core.runs import HARDWARE_RUN, QUANTUM_JOB, RunReport, RunRequest
+from qsaga.payloads import delete_unused, payload_path
+
+HELD = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED)
+HASH = re.compile(rb"[0-9a-f]{64}")
+
+C = TypeVar("C", bound=Contract)
+
+
+class TemporalArchive:
+    """Implements ``Archive`` on a client.
+
+    Args:
+        client: with qsaga's data converter.
+        task_queue: of the deployment; jobs of another one in the namespace are left alone.
+        payloads: folder of the payloads that are kept beside Temporal.
+    """
+
+    def __init__(self, client: Client, task_queue: str, payloads: Path) -> None:
+        self._client, self._queue, self._payloads = client, task_queue, payloads
+
+    async def running(self, workflow_id: str) -> bool:
+        """Whether a workflow of that id is at work."""
+        try:
+            described = await self._client.get_workflow_handle(workflow_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def jobs(self) -> AsyncIterator[HeldJob]:
+        """All jobs that run or have ended with a result, oldest first."""
+        async for execution in self._listed(QUANTUM_JOB):
+            request = await self._input(execution, JobRequest)
+            if request is not None:
+                yield HeldJob(
+                    job_id=execution.id,
+                    account=execution.run_id,
+                    began=execution.start_time,
+                    request=request,
+                    result=await self._result(execution, JobResult),
+                )
+
+    async def runs(self) -> AsyncIterator[HeldRun]:
+        """All hardware runs that run or have closed their account."""
+        async for execution in self._listed(HARDWARE_RUN):
+            request = await self._input(execution, RunRequest)
+            if request is not None:
+                yield HeldRun(request=request, report=await self._result(execution, RunReport))
+
+    async def _listed(self, kind: str) -> AsyncIterator[WorkflowExecution]:
+        query = f"WorkflowType = '{kind}' AND TaskQueue = '{self._queue}'"
+        async for execution in self._client.list_workflows(query):
+            if execution.status in HELD:
+                yield execution
+
+    async def _input(self, execution: WorkflowExecution, kind: type[C]) -> C | None:
+        first = (await self._events(execution.id, execution.run_id, most=1))[0]
+        given = first.workflow_execution_started_event_attributes.input.payloads
+        if not given:
+            return None
+        (decoded,) = await self._client.data_converter.decode(given, [kind])
+        return decoded if isinstance(decoded, kind) else None
+
+    async def _result(self, execution: WorkflowExecution, kind: type[C]) -> C | None:
+        if execution.status is not WorkflowExecutionStatus.COMPLETED:
+            return None
+        handle: Any = self._client.get_workflow_handle(
+            execution.id, run_id=execution.run_id, result_type=kind
+        )
+        found: C = await handle.result()
+        return found
+
+    async def forget(self, workflow_id: str, before: datetime) -> bool:
+        """Delete every closed run of a workflow, and its payloads kept beside Temporal."""
+        everything = True
+        async for execution in self._client.list_workflows(f"WorkflowId = '{workflow_id}'"):
+            if execution.status is WorkflowExecutionStatus.RUNNING:
+                everything = False
+                continue
+            events = await self._events(execution.id, execution.run_id)
+            hashes = {
+                found for event in events for found in HASH.findall(event.SerializeToString())
+            }
+            # Before the history, which is the only thing that knows of them.
+            for found in hashes:
+                path = payload_path(self._payloads, found.decode())
+                gone = await asyncio.to_thread(delete_unused, path, before)
+                everything = everything and gone
+            await self._client.workflow_service.delete_workflow_execution(
+                DeleteWorkflowExecutionRequest(
+                    namespace=self._client.namespace,
+                    workflow_execution=Execution(workflow_id=execution.id, run_id=execution.run_id),
+                )
+            )
+        return everything
+
+    async def _events(
+        self, workflow_id: str, run_id: str, most: int | None = None
+    ) -> list[HistoryEvent]:
+        """Raw events: nothing that is kept outside is fetched."""
+        events: list[HistoryEvent] = []
+        token = b""
+        while True:
+            page = await self._client.workflow_service.get_workflow_execution_history(
+                GetWorkflowExecutionHistoryRequest(
+                    namespace=self._client.namespace,
+                    execution=Execution(workflow_id=workflow_id, run_id=run_id),
+                    maximum_page_size=most or 0,
+                    next_page_token=token,
+                )
+            )
+            events += page.history.events
+            token = page.next_page_token
+            if not token or (most is not None and len(events) >= most):
+                return events

@@ -1,0 +1,86 @@
+"""What an approver is shown, and how the outcome reads, as pure functions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from qsaga.core.approval import Alternative, ApprovalRecord, ApprovalRequest, ApprovalTerms
+from qsaga.core.facts import Decision
+from qsaga.core.jobs import JobRequest
+from qsaga.core.outcome import FALLBACK_LAYER
+from qsaga.core.states import Rung
+from qsaga.core.steps import Admission
+
+
+def approval_request(
+    request: JobRequest, admission: Admission, terms: ApprovalTerms, asked: datetime, seconds: float
+) -> ApprovalRequest:
+    """The question to a person.
+
+    Args:
+        request: the job's.
+        admission: with the decision that asks.
+        terms: what the policy asks.
+        asked: the workflow's time.
+        seconds: the most that the job can wait; the policy's own limit if that is less.
+    """
+    decision = admission.decision
+    expected = decision.forecast if Rung.HARDWARE in decision.ladder else None
+    return ApprovalRequest(
+        job_id=request.job_id,
+        tenant=request.tenant,
+        submitter=admission.submitter,
+        terms=terms,
+        asked=asked,
+        expires=asked + timedelta(seconds=min(seconds, terms.expires)),
+        plan=_plan(decision),
+        expected_money=expected.money if expected else None,
+        expected_quantum_seconds=expected.quantum_seconds if expected else None,
+        expected_queue_seconds=expected.queue_seconds if expected else None,
+        ceiling=expected.ceiling if expected else None,
+        alternatives=_alternatives(request, decision),
+        sensitivity=request.sensitivity.value,
+        environment=request.environment,
+        left=admission.left,
+    )
+
+
+def _plan(decision: Decision) -> str:
+    facts = decision.facts
+    size = (
+        f"{facts.variables} variables" if facts.variables is not None else f"{facts.qubits} qubits"
+    )
+    where = ", then ".join(
+        f"{rung.value} ({decision.backend})" if rung is Rung.HARDWARE else rung.value
+        for rung in decision.ladder
+    )
+    return f"{facts.verb} of {size}, {facts.shots} shots: {where}; {decision.reason}"
+
+
+def _alternatives(request: JobRequest, decision: Decision) -> tuple[Alternative, ...]:
+    """The other rungs: a reject of the hardware leaves these, by another job or on expiry."""
+    currency = request.budgets.currency
+    open_rungs = tuple(
+        Alternative(
+            rung=rung.value,
+            text=f"up to {request.budgets.seconds(FALLBACK_LAYER[rung]):g} s of classical work",
+            currency=currency,
+        )
+        for rung in decision.ladder
+        if rung is not Rung.HARDWARE
+    )
+    closed = tuple(
+        Alternative(rung=refusal.rung.value, text=f"not possible: {refusal.reason}")
+        for refusal in decision.refused
+    )
+    return open_rungs + closed
+
+
+def refusal_text(record: ApprovalRecord) -> str:
+    """Why a job may not go on, with who said so."""
+    if record.outcome == "rejected":
+        last = record.counted[-1]
+        return f"rejected by {last.by}: {last.decision.why}"
+    asked = record.request
+    waited = (asked.expires - asked.asked).total_seconds()
+    return f"nobody decided within {waited:g} s: {asked.terms.because}"

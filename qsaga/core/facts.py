@@ -1,0 +1,147 @@
+"""What a decision depends on, and the decision itself."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from qsaga.core.approval import ApprovalTerms, Ceiling
+from qsaga.core.contract import Contract
+from qsaga.core.jobs import Sensitivity
+from qsaga.core.states import Rung
+
+Verb = Literal["optimise", "sample", "estimate"]
+Environment = Literal["test", "production"]
+VERBS: tuple[Verb, ...] = ("optimise", "sample", "estimate")
+
+
+class BackendFacts(Contract):
+    """What a provider says of one backend now.
+
+    ``queue_length`` is None where the provider did not say. ``simulator`` marks a backend that
+    is no quantum hardware.
+    """
+
+    name: str
+    provider: str
+    qubits: int
+    operational: bool
+    queue_length: int | None = None
+    calibration_id: str | None = None
+    region: str | None = None
+    detail: str = ""
+
+
+class Facts(Contract):
+    """All that a decision may depend on.
+
+    Args:
+        verb: the kind of workload.
+        variables: of the binary model; None unless optimise.
+        qubits: that the circuit needs.
+        shots: that will be asked for.
+        backends: as the providers describe them; empty when none could be reached.
+        provider_trouble: why they could not be reached.
+        queue_budget: seconds the job may wait at the provider.
+        quantum_seconds: that the job may be charged.
+        execution_limit: whole seconds after which a run would be stopped at the provider.
+        money: that the job may cost; None is no limit.
+        currency: of ``money``.
+        forced_route: the rung that the caller asked for.
+        backend: the backend that the caller asked for.
+        tenant: on whose account.
+        sensitivity: of the data.
+        regions: where the circuit may run; empty is anywhere.
+        environment: test or production.
+        template: of which the job is one.
+        template_runs: how many jobs of it have been answered for the tenant.
+        approved: a person has said yes already.
+        withheld: why hardware is not open to this job, whatever the policy says.
+    """
+
+    verb: Verb
+    variables: int | None = None
+    qubits: int
+    shots: int
+    backends: tuple[BackendFacts, ...] = ()
+    provider_trouble: str = ""
+    queue_budget: float
+    quantum_seconds: float
+    execution_limit: int | None = None
+    money: Decimal | None = None
+    currency: str = "USD"
+    forced_route: Rung | None = None
+    backend: str | None = None
+    tenant: str = "default"
+    sensitivity: Sensitivity = Sensitivity.INTERNAL
+    regions: tuple[str, ...] = ()
+    environment: Environment = "production"
+    template: str | None = None
+    template_runs: int = 0
+    approved: bool = False
+    withheld: str = ""
+
+
+class Forecast(Contract):
+    """What a hardware run is expected to take. ``queue_seconds`` None is an honest "unknown".
+
+    ``ceiling`` is the most that it can be charged: the provider is asked to stop it there.
+    """
+
+    backend: str
+    queue_seconds: float | None
+    quantum_seconds: float
+    money: Decimal
+    currency: str
+    ceiling: Ceiling | None = None
+
+
+class Refusal(Contract):
+    """A rung that was considered and not taken, and why."""
+
+    rung: Rung
+    reason: str
+
+
+class Decision(Contract):
+    """Where a job goes and why; stored with the job.
+
+    Args:
+        policy_version: of the policy that decided.
+        rule: name of the rule that fired.
+        reason: in words, with the facts that mattered.
+        wanted: the rung that the rule or the caller asked for.
+        ladder: the rungs to try, in order; its first may differ from ``wanted``.
+        refused: rungs left out, each with its reason.
+        backend: where a hardware rung would run.
+        forecast: what a hardware run is expected to take.
+        facts: what the decision was based on.
+        approval: what is asked of a person before the job may go on.
+        on_expiry: what happens if nobody says anything.
+    """
+
+    policy_version: str
+    rule: str
+    reason: str
+    wanted: Rung
+    ladder: tuple[Rung, ...]
+    refused: tuple[Refusal, ...] = ()
+    backend: str | None = None
+    forecast: Forecast | None = None
+    facts: Facts
+    approval: ApprovalTerms | None = None
+    on_expiry: Literal["end", "fallback"] = "end"
+    detail: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def max_seconds(self) -> int | None:
+        """Whole seconds after which a hardware run is stopped; None if there is none."""
+        ceiling = self.forecast.ceiling if self.forecast else None
+        return int(ceiling.quantum_seconds) if ceiling else None
+
+
+def as_sensitive(facts: Facts, least: Sensitivity | None) -> bool:
+    """Whether the job's data are at least that sensitive; None is any."""
+    return least is None or facts.sensitivity.level >= least.level

@@ -1,0 +1,202 @@
+"""What operators and auditors ask of a deployment: each is a small workflow of its own.
+
+So a command line needs no database, the same roles hold for every door, and what was asked is
+in the audit log.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qsaga.core.approval import Person
+from qsaga.core.contract import Contract, Slug, StrictContract
+from qsaga.core.identity import Role
+from qsaga.core.ledger import Books, Reservation, Statement, Tenant
+from qsaga.core.lineage import Reproduction
+from qsaga.core.records import AuditRow, HistoryQuery, HistoryRow, JobRecord
+
+OPERATION = "Operation"
+"""Workflow type."""
+
+JobId = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$", max_length=192)]
+
+
+class PutTenant(StrictContract):
+    """Set a tenant up, or change his budgets."""
+
+    kind: Literal["put_tenant"] = "put_tenant"
+    tenant: Tenant
+
+
+class Tenants(StrictContract):
+    """Statements of every tenant that the caller acts for."""
+
+    kind: Literal["tenants"] = "tenants"
+
+
+class GetStatement(StrictContract):
+    """What a tenant may use, has set aside and has used."""
+
+    kind: Literal["statement"] = "statement"
+    tenant: Slug
+
+
+class CheckBooks(StrictContract):
+    """Whether the ledger closes."""
+
+    kind: Literal["books"] = "books"
+
+
+class Reconcile(StrictContract):
+    """Compare the ledger with what the provider says of this deployment's jobs.
+
+    Nothing is corrected, except that with ``repair`` reservations of jobs that have ended, and of
+    which no run is open, are released.
+    """
+
+    kind: Literal["reconcile"] = "reconcile"
+    repair: bool = False
+
+
+class GetRecord(StrictContract):
+    """All that is kept of one job."""
+
+    kind: Literal["record"] = "record"
+    job_id: JobId
+
+
+class Reproduce(StrictContract):
+    """Make a job's circuit and, on a simulator, its counts again from its record."""
+
+    kind: Literal["reproduce"] = "reproduce"
+    job_id: JobId
+
+
+class GetHistory(StrictContract):
+    """A list of jobs."""
+
+    kind: Literal["history"] = "history"
+    query: HistoryQuery = HistoryQuery()
+
+
+class GetAudit(StrictContract):
+    """Who did what."""
+
+    kind: Literal["audit"] = "audit"
+    tenant: Slug | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+
+class Forget(StrictContract):
+    """Delete what one job said and answered; its charges and its key stay."""
+
+    kind: Literal["forget"] = "forget"
+    job_id: JobId
+    why: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Retain(StrictContract):
+    """Forget every job older than its tenant's retention, or than ``days``."""
+
+    kind: Literal["retain"] = "retain"
+    tenant: Slug | None = None
+    days: Annotated[int, Field(ge=1, le=36500)] | None = None
+
+
+class Rebuild(StrictContract):
+    """Write again what the job table has lost, from what Temporal still holds."""
+
+    kind: Literal["rebuild"] = "rebuild"
+
+
+Operation = Annotated[
+    PutTenant
+    | Tenants
+    | GetStatement
+    | CheckBooks
+    | Reconcile
+    | GetRecord
+    | Reproduce
+    | GetHistory
+    | GetAudit
+    | Forget
+    | Retain
+    | Rebuild,
+    Field(discriminator="kind"),
+]
+
+ROLES: dict[str, tuple[Role, ...]] = {
+    "put_tenant": (Role.OPERATOR,),
+    "tenants": (Role.OPERATOR, Role.AUDITOR),
+    "statement": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
+    "books": (Role.OPERATOR, Role.AUDITOR),
+    "reconcile": (Role.OPERATOR,),
+    "record": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
+    "reproduce": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
+    "history": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
+    "audit": (Role.AUDITOR,),
+    "forget": (Role.OPERATOR,),
+    "retain": (Role.OPERATOR,),
+    "rebuild": (Role.OPERATOR,),
+}
+"""Any one of these roles is enough."""
+
+
+class OperationInput(Contract):
+    """An operation, and who says that he asks for it where identity is off.
+
+    ``id`` is the workflow's, so that repeating a step writes one audit entry.
+    """
+
+    operation: Operation
+    by: Person | None = None
+
+
+class Difference(Contract):
+    """Where the ledger and the provider do not agree; ``booked`` None is a job unknown to us."""
+
+    provider_job_id: str
+    run_id: str | None
+    booked: Decimal | None
+    provider: Decimal | None
+    text: str
+
+
+class Reconciliation(Contract):
+    """The ledger beside the provider, in quantum seconds.
+
+    ``account_consumed`` is what the provider says of the whole account, which other deployments
+    may share; None where it does not say.
+    """
+
+    at: datetime
+    provider: str
+    remote_jobs: int
+    booked: Decimal
+    charged: Decimal
+    differences: tuple[Difference, ...] = ()
+    account_consumed: float | None = None
+    account_limit: float | None = None
+    orphans: tuple[Reservation, ...] = ()
+    released: tuple[str, ...] = ()
+
+
+class OperationReport(Contract):
+    """What came of an operation: ``text`` in a line, and what it is about."""
+
+    kind: str
+    text: str
+    statements: tuple[Statement, ...] = ()
+    books: Books | None = None
+    reconciliation: Reconciliation | None = None
+    record: JobRecord | None = None
+    reproduction: Reproduction | None = None
+    history: tuple[HistoryRow, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
+    forgotten: tuple[str, ...] = ()

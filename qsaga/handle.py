@@ -1,0 +1,283 @@
+"""The handle of one job: follow it, await its result, decide on it, end it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from decimal import Decimal
+
+from pydantic import ValidationError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from qsaga.caller import caller_name
+from qsaga.calls import operate, translated
+from qsaga.core.approval import DECIDE, ApprovalDecision, ApprovalRecord, Decided, Verdict
+from qsaga.core.errors import (
+    InvalidRequest,
+    NoSuchJob,
+    PolicyRefused,
+    QsagaError,
+    Unreachable,
+    from_failure,
+)
+from qsaga.core.operations import GetRecord
+from qsaga.core.outcome import compared
+from qsaga.core.records import JobRecord
+from qsaga.core.results import JobResult, JobStatus
+from qsaga.core.runs import STATUS, JobAccount, Progress, RunReport, RunStatus
+from qsaga.core.story import account_of
+from qsaga.core.validation import invalid_request
+from qsaga.settings import Settings
+
+DECISION = 60.0
+"""Seconds that a decision may take to be weighed."""
+RECORD = 30.0
+"""Seconds for a worker to look a job up in its records."""
+ENDED_MEANWHILE = "AcceptedUpdateCompletedWorkflow"
+"""What the server says of a decision that was under way when the job ended."""
+
+
+def decision_of(
+    verdict: Verdict,
+    why: str,
+    *,
+    settings: Settings,
+    by: str | None = None,
+    money: Decimal | None = None,
+    quantum_seconds: float | None = None,
+) -> ApprovalDecision:
+    """A decision of the caller, ``by`` if that is given. Raises InvalidRequest."""
+    if not why.strip():
+        raise InvalidRequest("why", "empty", "a reason of 1 to 2000 characters")
+    who = caller_name(settings) if by is None else by
+    if who is None:
+        raise InvalidRequest("by", "nobody is named", "a name, here or in QSAGA_USER")
+    try:
+        return ApprovalDecision(
+            verdict=verdict, by=who, why=why, money=money, quantum_seconds=quantum_seconds
+        )
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+class JobHandle:
+    """One job, whether running, ended or known to the records only."""
+
+    def __init__(self, client: Client, job_id: str, settings: Settings) -> None:
+        self._client, self.job_id, self._settings = client, job_id, settings
+        self._job = client.get_workflow_handle(job_id, result_type=JobResult)
+
+    async def result(self, seconds: float | None = None) -> JobResult:
+        """Wait for the end of the job.
+
+        Args:
+            seconds: how long to wait; None waits as long as it takes.
+
+        Raises:
+            InvalidRequest, KeyConflict: the worker refused the request.
+            NoSuchJob: Temporal knows nothing under this id; see ``account``.
+            TimeoutError: the job had not ended after ``seconds``.
+        """
+        with translated(self.job_id):
+            return await asyncio.wait_for(self._job.result(), seconds)
+
+    async def progress(self) -> Progress:
+        """Where the job stands now, the hardware run included."""
+        with translated(self.job_id):
+            job = await self._job.query(STATUS, result_type=JobStatus)
+            run = await self._run_status(job.run_id) if job.run_id else None
+        return Progress(job=job, run=run)
+
+    async def watch(self, interval: float = 0.25) -> AsyncIterator[Progress]:
+        """Each change of the job, its approval or its run, until it ends, however it ends."""
+        seen: tuple[object, ...] = ()
+        while True:
+            now = await self.progress()
+            key = (
+                now.job.state,
+                now.job.rung,
+                now.job.approval,
+                now.run.state if now.run else None,
+            )
+            if key != seen:
+                seen = key
+                yield now
+            if now.job.state.final or not await self._running():
+                return
+            await asyncio.sleep(interval)
+
+    async def cancel(self) -> None:
+        """Ask the job to end; its result then has state ``cancelled``. Safe to repeat."""
+        with translated(self.job_id):
+            await self._job.cancel()
+
+    # --- a person's word -------------------------------------------------------------------------
+
+    async def approval(self) -> ApprovalRecord | None:
+        """What is or was asked of a person; None if nothing was."""
+        try:
+            return (await self.progress()).job.approval
+        except NoSuchJob:
+            return (await self.record()).approval
+
+    async def approve(
+        self,
+        why: str,
+        *,
+        by: str | None = None,
+        money: Decimal | None = None,
+        quantum_seconds: float | None = None,
+    ) -> Decided:
+        """Say yes to the job. Repeating it does no harm: a second yes is refused.
+
+        Args:
+            why: the reason, for the record.
+            by: who says so; None is the caller of the settings.
+            money: the most that the job may cost, below what was asked.
+            quantum_seconds: the most that it may be charged, below what was asked.
+
+        Raises:
+            InvalidRequest: the decision cannot be read.
+            PolicyRefused: it does not count, and why; also for a job that has ended.
+            Unauthenticated, Forbidden: the caller may not decide.
+            NoSuchJob: nothing is known under this id.
+            Unreachable: nobody weighed it in time; it may still come to count.
+        """
+        given = decision_of(
+            Verdict.APPROVE,
+            why,
+            settings=self._settings,
+            by=by,
+            money=money,
+            quantum_seconds=quantum_seconds,
+        )
+        return await self.decide(given)
+
+    async def reject(self, why: str, *, by: str | None = None) -> Decided:
+        """Say no: the job ends as rejected. Raises as ``approve`` does."""
+        return await self.decide(decision_of(Verdict.REJECT, why, settings=self._settings, by=by))
+
+    async def decide(self, decision: ApprovalDecision) -> Decided:
+        """Hand a decision over. Raises as ``approve`` does."""
+        decided = await self._sent(decision)
+        if decided.refused:
+            raise PolicyRefused(decided.refused)
+        return decided
+
+    async def _sent(self, decision: ApprovalDecision) -> Decided:
+        limit = asyncio.timeout(DECISION)
+        try:
+            async with limit:
+                with translated(self.job_id):
+                    decided: Decided = await self._job.execute_update(
+                        DECIDE, decision, result_type=Decided
+                    )
+                    return decided
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            if not limit.expired():
+                raise asyncio.CancelledError from error
+            raise Unreachable(
+                f"nobody weighed the decision within {DECISION:g} s; it may still come to count"
+            ) from error
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type != ENDED_MEANWHILE:
+                raise from_failure(cause.type or "", cause.message) from error
+            raise await self._has_ended() from error
+        except NoSuchJob as error:
+            raise await self._has_ended() from error
+
+    async def _has_ended(self) -> QsagaError:
+        """What to say of a job that takes no decision any more. Raises NoSuchJob."""
+        try:
+            with translated(self.job_id):
+                status = (await self._job.describe()).status
+            if status is WorkflowExecutionStatus.RUNNING:
+                return Unreachable("the decision did not arrive (allowed: decide again)")
+            known = await self.result() if status is WorkflowExecutionStatus.COMPLETED else None
+            how = known.state.value if known else status.name.lower() if status else "unknown"
+        except NoSuchJob:
+            kept = (await self.record()).result
+            how = kept.state.value if kept else "unknown"
+        return PolicyRefused(f"job {self.job_id} has ended: {how}")
+
+    # --- what remains ----------------------------------------------------------------------------
+
+    async def account(self) -> JobAccount:
+        """The job's result, and what its hardware runs cost: also after the answer was served.
+
+        Raises:
+            NoSuchJob: nothing is known under this id, or no more than its charges.
+        """
+        try:
+            result = await self.result()
+        except NoSuchJob:
+            record = await self.record()
+            account = account_of(record)
+            if account is None:
+                raise NoSuchJob(
+                    f"of job {self.job_id!r} no result is kept"
+                    + (f": it was deleted at {record.forgotten}" if record.forgotten else "")
+                ) from None
+            return account
+        run_ids = [attempt.run_id for attempt in result.attempts if attempt.run_id]
+        reports = [report for run_id in run_ids if (report := await self._run_report(run_id))]
+        accounts = [report.account for report in reports if report.account]
+        return JobAccount(
+            result=result,
+            runs=tuple(reports),
+            charges=tuple(charge for account in accounts for charge in account.charges),
+            late_results=tuple(
+                compared(account.late, result) for account in accounts if account.late
+            ),
+            closed=len(reports) == len(run_ids),
+        )
+
+    async def record(self) -> JobRecord:
+        """All that the records keep of the job, also when Temporal has forgotten it.
+
+        Raises:
+            NoSuchJob: they know nothing of it either.
+            Unauthenticated, Forbidden, Unreachable: as ``QsagaClient.operate``.
+        """
+        try:
+            operation = GetRecord(job_id=self.job_id)
+        except ValidationError as error:
+            raise NoSuchJob(f"no job {self.job_id!r} is known") from error
+        report = await operate(self._client, self._settings, operation, by=None, seconds=RECORD)
+        if report.record is None:
+            raise NoSuchJob(f"no job {self.job_id!r} is known")
+        return report.record
+
+    async def _running(self) -> bool:
+        """A job that was refused or terminated never says of itself that it has ended."""
+        with translated(self.job_id):
+            described = await self._job.describe()
+        return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def _run_status(self, run_id: str) -> RunStatus | None:
+        run = self._client.get_workflow_handle(run_id)
+        try:
+            status: RunStatus = await run.query(STATUS, result_type=RunStatus)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return status
+
+    async def _run_report(self, run_id: str) -> RunReport | None:
+        """The report of a run whose account is closed, else None."""
+        run = self._client.get_workflow_handle(run_id, result_type=RunReport)
+        with suppress(NoSuchJob), translated(run_id):
+            if (await run.describe()).status is WorkflowExecutionStatus.COMPLETED:
+                report: RunReport = await run.result()
+                return report
+        return None

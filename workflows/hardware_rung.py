@@ -1,0 +1,176 @@
+"""The rung of a job that runs on hardware: its HardwareRuns, from the job's side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import (
+    ApplicationError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from qsaga.core.contract import ArtefactRef
+    from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
+    from qsaga.core.ledger import hold_key
+    from qsaga.core.runs import GIVE_UP, RunReport, RunRequest
+    from qsaga.core.states import Layer
+    from qsaga.core.steps import Admission, Encoded, Raw
+    from workflows.hardware_run import HardwareRun
+    from workflows.job_log import JobLog
+    from workflows.layers import LayerEnded, unbroken
+
+
+def circuit_of(encoded: Encoded) -> ArtefactRef:
+    """The circuit. Raises LayerEnded where none was built."""
+    if encoded.circuit is None:
+        raise LayerEnded(Layer.ENCODE, "no circuit was built for this job", timed_out=False)
+    return encoded.circuit
+
+
+class HardwareRung:
+    """Starts runs, hears of them, lets go of them."""
+
+    def __init__(self, request: JobRequest, log: JobLog) -> None:
+        self._request, self._log = request, log
+        self._reports: dict[str, RunReport] = {}
+        self._runs: dict[str, asyncio.Future[Any]] = {}
+        self._run_requests: dict[str, RunRequest] = {}
+
+    @property
+    def begun(self) -> tuple[str, ...]:
+        """Tags of the runs that were begun; each settles its own account."""
+        return tuple(self._runs)
+
+    @property
+    def closed(self) -> set[str]:
+        """Tags of the runs that have ended, their accounts closed."""
+        return {tag for tag, run in self._runs.items() if run.done()}
+
+    def heard(self, report: RunReport) -> None:
+        """A run says that it will not answer in time, or how it went."""
+        self._reports.setdefault(report.run_id, report)
+
+    async def answer(
+        self, admission: Admission, encoded: Encoded, patience: Callable[[], float]
+    ) -> Raw:
+        """Start a run and wait for its answer, at most ``patience()`` seconds.
+
+        Raises:
+            LayerEnded: it did not answer.
+            asyncio.CancelledError: the job was cancelled; the run has been told.
+        """
+        run_id = self._new_run_id(admission)
+        starting = asyncio.ensure_future(self._start_run(run_id, admission, encoded))
+        try:
+            run = await asyncio.shield(starting)
+            await workflow.wait_condition(
+                lambda: run.done() or run_id in self._reports,
+                timeout=max(0.1, patience()),
+            )
+        except TimeoutError:
+            ended, cancelled = await unbroken(
+                self._abandon(run_id, "the deadline of the job is near")
+            )
+            if cancelled:
+                raise asyncio.CancelledError from None
+            if not ended:
+                raise LayerEnded(
+                    Layer.DEADLINE, "the hardware did not answer in time", timed_out=True
+                ) from None
+        except asyncio.CancelledError:
+            await starting  # a run that does not exist yet could not be told
+            await self._abandon(run_id, "the job was cancelled")
+            raise
+        return await self._raw_of(run_id, self._runs[run_id])
+
+    def _new_run_id(self, admission: Admission) -> str:
+        self._log.run_id = submission_tag(admission.deployment, self._log.job_id, len(self._runs))
+        return self._log.run_id
+
+    async def _raw_of(self, run_id: str, run: asyncio.Future[Any]) -> Raw:
+        try:
+            report = self._reports.get(run_id) or await run
+        except ChildWorkflowError as error:
+            # Terminated, most likely, with its account open: another run closes that.
+            _, cancelled = await unbroken(self._close_after(run_id))
+            if cancelled:
+                raise asyncio.CancelledError from error
+            raise LayerEnded(
+                Layer.EXECUTION, f"the hardware run was ended: {error.cause}", timed_out=False
+            ) from error
+        self._log.heard(report)
+        if report.raw is None:
+            raise LayerEnded(
+                report.layer or Layer.EXECUTION,
+                report.reason,
+                timed_out=report.outcome == "timed_out",
+            )
+        self._log.costs.append(report.cost)
+        return report.raw
+
+    async def _start_run(
+        self, tag: str, admission: Admission, encoded: Encoded
+    ) -> asyncio.Future[Any]:
+        request = RunRequest(
+            job_id=self._log.job_id,
+            tag=tag,
+            deployment_tag=deployment_tag(admission.deployment),
+            workload=self._request.workload,
+            circuit=circuit_of(encoded),
+            model=encoded.model,
+            spec=encoded.spec,
+            backend=admission.decision.backend or "",
+            seed=self._request.seed,
+            budgets=self._request.budgets,
+            listing_grace=admission.grace,
+            hold=hold_key(tag, admission.account) if admission.account else "",
+            guarded=admission.guarded,
+        )
+        self._run_requests[tag] = request
+        self._runs[tag] = run = await self._run_of(request)
+        return run
+
+    async def _run_of(self, request: RunRequest) -> asyncio.Future[Any]:
+        while True:
+            try:
+                return await workflow.start_child_workflow(
+                    HardwareRun.run,
+                    request,
+                    id=request.tag,
+                    # A run of that tag that has ended may be repeated: it looks the tag up and
+                    # adopts what it finds, so nothing is submitted twice.
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                    cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+                )
+            except WorkflowAlreadyStartedError:
+                # This job was reset while its run went on: ask that one to report here. If it
+                # has ended meanwhile, it may be started again.
+                with suppress(ApplicationError):
+                    other = workflow.get_external_workflow_handle(request.tag)
+                    await other.signal("report_to_job")
+                    return asyncio.Future()
+
+    async def _close_after(self, run_id: str) -> None:
+        """Have the account closed that a run left open when it was ended from outside."""
+        only_close = {"only_close": "the run before this one was ended from outside"}
+        request = self._run_requests[run_id].model_copy(update=only_close)
+        self._runs[run_id] = await self._run_of(request)
+        self._log.open_accounts.append(run_id)
+
+    async def _abandon(self, run_id: str, reason: str) -> bool:
+        """Ask a run to end. True if it had already ended by itself, so it has a report."""
+        handle = workflow.get_external_workflow_handle(run_id)
+        try:
+            await handle.signal(GIVE_UP, reason)
+        except ApplicationError:
+            return self._runs[run_id].done()
+        self._log.open_accounts.append(run_id)
+        return False
