@@ -52,6 +52,9 @@ because = "it costs more than 1 USD"
 """
 RUN = ["run", ABILENE, "--solve", "0.2", "--by", "ada"]
 
+DELETION = 100.0
+"""Seconds; a dev server takes about twenty to delete a workflow."""
+
 T = TypeVar("T")
 
 
@@ -316,7 +319,12 @@ def test_what_temporal_has_forgotten(qsaga, stage: Stage) -> None:
         )
 
     on_server(stage, delete)
-    wait_until(lambda: "'old/o1' is known" in qsaga("watch", "old/o1").err, "it is forgotten")
+    wait_until(
+        lambda: "'old/o1' is known" in qsaga("watch", "old/o1").err,
+        "it is forgotten",
+        DELETION,
+        0.5,
+    )
     after = json.loads(qsaga("show", "old/o1", "--json").out)
     assert after["result"] == before["result"] and after["closed"]
     assert qsaga("explain", "old/o1").out == told
@@ -339,7 +347,7 @@ def test_forget(qsaga, monkeypatch) -> None:
     def gone() -> bool:
         return "forgotten" in qsaga("show", "gone/f1").out
 
-    wait_until(gone, "Temporal has deleted it too")
+    wait_until(gone, "Temporal has deleted it too", DELETION, 0.5)
     record = json.loads(qsaga("show", "gone/f1", "--json").out)
     assert record["result"] is None and record["request"] is None
     assert "was deleted on request" in flat(qsaga("explain", "gone/f1").out)
