@@ -18,7 +18,7 @@ _PERSON: TypeAdapter[str] = TypeAdapter(Person)
 
 
 def caller_name(settings: Settings) -> str | None:
-    """Settings, then the subject of the token, then the account; None if nothing says it.
+    """The subject of the token, then the settings, then the account; None if nothing says it.
 
     The token is not checked here: the worker does that, and refuses a name that is not its
     subject.
@@ -26,15 +26,15 @@ def caller_name(settings: Settings) -> str | None:
     Raises:
         InvalidRequest: the settings name somebody by what is no name.
     """
+    identity = settings.identity
+    if identity.token is not None or identity.token_file is not None:
+        # Another name than the token's would be refused.
+        return _fitting(_subject(identity))
     if settings.user is not None:
         try:
             return _PERSON.validate_python(settings.user)
         except ValidationError as error:
             raise invalid_request(error, "settings.user") from error
-    identity = settings.identity
-    if identity.token is not None or identity.token_file is not None:
-        # Another name than the token's would be refused.
-        return _fitting(_subject(identity))
     return _fitting(_account())
 
 

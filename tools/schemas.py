@@ -7,9 +7,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from qsaga.core.approval import ApprovalDecision, ApprovalRecord
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
-from qsaga.core.policy import Policy
+from qsaga.core.operations import OperationInput, OperationReport
+from qsaga.core.policy import Policy, PriceList
+from qsaga.core.records import JobRecord, Notice
 from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import JobAccount, RunReport, RunStatus
 from qsaga.problems.registry import get, names
@@ -25,6 +28,13 @@ CONTRACTS = (
     RunReport,
     RunStatus,
     JobAccount,
+    JobRecord,
+    ApprovalDecision,
+    ApprovalRecord,
+    OperationInput,
+    OperationReport,
+    Notice,
+    PriceList,
 )
 
 

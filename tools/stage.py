@@ -37,6 +37,9 @@ READY = "worker ready"
 DYNAMIC_CONFIG = (
     # The stock 20 a second would round every step of a workflow up to 50 ms.
     "history.transferProcessorMaxPollRPS=500",
+    # What was forgotten would be deleted half a minute later.
+    'history.transferProcessorUpdateAckInterval="500ms"',
+    'history.visibilityProcessorUpdateAckInterval="500ms"',
 )
 
 # Linux kills the child when its parent is gone, however that went; elsewhere nothing does, and

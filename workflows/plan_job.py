@@ -32,4 +32,4 @@ class PlanJob:
             )
         except LayerEnded as end:
             raise end.as_failure() from end
-        return admission.decision
+        return admission.decision.model_copy(update={"shortage": admission.refused})

@@ -26,7 +26,16 @@ from qsaga.cli.requests import plain, split_job
 from qsaga.cli.views import print_to
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.facts import VERBS
-from qsaga.core.operations import Forget, GetAudit, GetHistory, OperationReport, Rebuild, Retain
+from qsaga.core.lineage import Reproduction
+from qsaga.core.operations import (
+    Forget,
+    GetAudit,
+    GetHistory,
+    OperationReport,
+    Rebuild,
+    Reproduce,
+    Retain,
+)
 from qsaga.core.records import AuditRow, HistoryQuery, HistoryRow
 from qsaga.core.states import JobState, Rung
 from qsaga.core.words import duration
@@ -149,6 +158,34 @@ def retain(
 def rebuild(*, by: By = None, json: AsJson = False) -> None:
     """Fill gaps in the job table from what Temporal holds."""
     _done(operated(Rebuild(), by, LONG), json=json)
+
+
+@app.command()
+def reproduce(job: Job, *, by: By = None, json: AsJson = False) -> None:
+    """Make a job's circuit again and, on a simulator, its counts; exit code 1 if they differ."""
+    report = operated(Reproduce(job_id=split_job(job)), by, LONG)
+    again = report.reproduction
+    if again is None:
+        raise AssertionError("a reproduction without its checks")
+    if json:
+        print_json(again)
+    else:
+        print_to(out(), _reproduction(again))
+    if not again.same:
+        raise typer.Exit(1)
+
+
+def _reproduction(again: Reproduction) -> Table:
+    heads = ("", "what", "recorded", "again", "note")
+    marks = {True: "same", False: "differs", None: "cannot tell"}
+    checks = (*again.checks, *again.conditions)
+    return _table(
+        heads,
+        (
+            (marks[one.same], one.what, one.recorded or "", one.again or "", one.note)
+            for one in checks
+        ),
+    )
 
 
 def _one_of(word: str | None, field: str, allowed: list[str]) -> str | None:

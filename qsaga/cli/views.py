@@ -72,6 +72,8 @@ def decision_view(decision: Decision) -> Table:
     if facts.variables is not None:
         size += f" for {facts.variables} variables"
     pairs.append(("qubits", f"{size}, {facts.shots} shots"))
+    if decision.shortage:
+        pairs.append(("budget", Text(f"would be refused: {decision.shortage}", style="red")))
     if (asked := decision.approval) is not None:
         pairs.append(("approval", f"asked by rule {asked.rule!r}: {asked.because}"))
     expected = decision.forecast

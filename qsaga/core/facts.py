@@ -120,6 +120,7 @@ class Decision(Contract):
         facts: what the decision was based on.
         approval: what is asked of a person before the job may go on.
         on_expiry: what happens if nobody says anything.
+        shortage: in a plan, why the tenant's budgets would refuse the job.
     """
 
     policy_version: str
@@ -133,6 +134,7 @@ class Decision(Contract):
     facts: Facts
     approval: ApprovalTerms | None = None
     on_expiry: Literal["end", "fallback"] = "end"
+    shortage: str = ""
     detail: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property

@@ -206,7 +206,9 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         InvalidRequest: the caller forces a route or backend that can never take the job.
         PolicyRefused: no rung of the ladder can answer the job; the message names each.
     """
-    _refuse_impossible(policy, facts)
+    if not facts.approved:
+        # Once approved it was possible: that a backend or a price went since is no fault of his.
+        _refuse_impossible(policy, facts)
     if facts.forced_route is not None:
         wanted, rule = facts.forced_route, "forced by the request"
         because = f"the request asks for {wanted.value}"
@@ -232,8 +234,9 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         first = next((rung for rung in order if rung not in blocked), None)
         asks = _asks(policy, facts, target if first is Rung.HARDWARE else None)
         behind = _asks(policy, facts, target)
-        if asks is None and behind is not None:
-            # Nobody is asked for money that most likely is not spent.
+        if behind is not None and behind is not asks:
+            # Nobody is asked for money that most likely is not spent, and who is asked for
+            # something else does not say yes to it.
             blocked[Rung.HARDWARE] = f"as a fallback it would need approval: {behind.because}"
             target = None
     open_rungs = tuple(rung for rung in order if rung not in blocked)

@@ -49,8 +49,8 @@ class Admission(Contract):
         deployment: name of the deployment.
         grace: seconds after its acceptance by which a remote job is surely listed.
         closed: the result of a key whose job ended so long ago that Temporal has forgotten it.
-        refused: why the tenant's budgets do not allow the job; nothing is held then.
-        account: what the keys of the job's reservations were made of; empty where none is held.
+        refused: why the tenant's budgets do not allow the job; its close gives back what is held.
+        account: what the keys of the job's reservations are made of; empty where there are none.
         submitter: who started the job: verified, or as the request says.
         guarded: who signals this job must prove who he is.
         left: what the tenant has left, in words.

@@ -20,9 +20,10 @@ def with_token(token: str) -> Settings:
     return Settings(identity=IdentitySettings(token=SecretStr(token)))
 
 
-def test_settings_then_token_then_account(tmp_path: Path) -> None:
+def test_token_then_settings_then_account(tmp_path: Path) -> None:
     identity = IdentitySettings(token=SecretStr(TOKEN))
-    assert caller_name(Settings(user="bob", identity=identity)) == "bob"
+    assert caller_name(Settings(user="bob", identity=identity)) == "ada@lab"
+    assert caller_name(Settings(user="bob")) == "bob"
     assert caller_name(Settings(identity=identity)) == "ada@lab"
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")

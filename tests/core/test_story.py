@@ -1,31 +1,15 @@
-"""What the story says of each ending, and that it says something of every result."""
+"""What the story says of each ending."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from qsaga.core.approval import (
-    Alternative,
-    ApprovalDecision,
-    ApprovalRecord,
-    ApprovalRequest,
-    ApprovalTerms,
-    Ceiling,
-    Decided,
-    Verdict,
-)
-from qsaga.core.contract import ArtefactRef
-from qsaga.core.facts import BackendFacts, Decision, Facts, Forecast, Refusal
-from qsaga.core.jobs import Sensitivity
 from qsaga.core.lineage import Lineage
 from qsaga.core.outcome import compared
-from qsaga.core.ports import Charge, LateResult, RemoteJob, RemoteState
+from qsaga.core.ports import LateResult, RemoteJob, RemoteState
 from qsaga.core.records import JobRecord
 from qsaga.core.results import (
     Attempt,
@@ -33,181 +17,32 @@ from qsaga.core.results import (
     Confidence,
     Cost,
     EstimateAnswer,
-    JobResult,
     JobStatus,
-    LayerTiming,
-    OptimiseAnswer,
     Provenance,
-    Quality,
     SampleAnswer,
     Transition,
     Unanswered,
 )
-from qsaga.core.runs import JobAccount, Progress, RunStatus
-from qsaga.core.states import JobState, Layer, Rung
+from qsaga.core.runs import Progress, RunStatus
+from qsaga.core.states import Layer
 from qsaga.core.story import account_of, story
-
-BEGAN = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-S, H, A = JobState, Rung.HARDWARE, Rung.ANNEALING
-CEILING = Ceiling(quantum_seconds=60, money=Decimal(96), currency="USD")
-REF = ArtefactRef(sha256="0" * 64, size=1, media="x")
-BOTH_TRIED = (
-    Attempt(
-        rung=H,
-        outcome="timed_out",
-        reason="queue took longer than its budget of 61 s",
-        layer=Layer.QUEUE,
-        run_id="qsaga:1",
-    ),
-    Attempt(rung=A, outcome="answered", objective=12),
+from tests.core.story_parts import (
+    BEGAN,
+    BOTH_TRIED,
+    NO_HARDWARE,
+    REF,
+    A,
+    H,
+    S,
+    after,
+    answer,
+    asked,
+    charge,
+    decision,
+    result,
+    said,
+    told,
 )
-
-
-def after(seconds: float) -> datetime:
-    return BEGAN + timedelta(seconds=seconds)
-
-
-def decision(**changes: Any) -> Decision:
-    expected = Forecast(
-        backend="ibm_torino",
-        queue_seconds=40,
-        quantum_seconds=3,
-        money=Decimal("4.80"),
-        currency="USD",
-        ceiling=CEILING,
-    )
-    facts = Facts(
-        verb="optimise",
-        variables=40,
-        qubits=40,
-        shots=1000,
-        queue_budget=61,
-        quantum_seconds=60,
-        backends=(
-            BackendFacts(
-                name="ibm_torino", provider="ibm", qubits=133, operational=True, queue_length=2
-            ),
-        ),
-        template="nightly",
-        sensitivity=Sensitivity.CONFIDENTIAL,
-    )
-    base = Decision(
-        policy_version="7",
-        rule="the rest",
-        reason="hardware within the budgets",
-        wanted=H,
-        ladder=(H, A),
-        refused=(Refusal(rung=Rung.SIMULATOR, reason="40 qubits, the simulator takes 24"),),
-        backend="ibm_torino",
-        forecast=expected,
-        facts=facts,
-    )
-    return base.model_copy(update=changes)
-
-
-NO_HARDWARE = decision(
-    ladder=(A,),
-    forecast=None,
-    reason="hardware within the budgets, but expected queue 900 s is over the budget of 61 s",
-    refused=(Refusal(rung=H, reason="expected queue 900 s is over the budget of 61 s"),),
-)
-
-
-def answer(**changes: Any) -> OptimiseAnswer:
-    quality = Quality(
-        feasible=True,
-        objective=12,
-        sense="maximise",
-        raw_best=10,
-        feasible_share=0.5,
-        baseline=11,
-        bound=14,
-        confidence=Confidence.BETTER_THAN_BASELINE,
-    )
-    return OptimiseAnswer(
-        solution={},
-        explanation="12 of 14 edges are cut",
-        quality=quality.model_copy(update=changes),
-    )
-
-
-def result(*states: JobState, **changes: Any) -> JobResult:
-    ended = states[-1]
-    base: dict[str, Any] = {
-        "job_id": "lab/1",
-        "tenant": "lab",
-        "key": "1",
-        "payload_hash": "f",
-        "state": ended,
-        "submitter": "ada",
-        "decision": decision(),
-        "transitions": tuple(
-            Transition(state=state, at=after(10 * index))
-            for index, state in enumerate((S.RECEIVED, *states))
-        ),
-        "timings": (
-            LayerTiming(layer=Layer.ADMIT, seconds=0.5),
-            LayerTiming(layer=Layer.QUEUE, seconds=61, rung=H),
-            LayerTiming(layer=Layer.ADMIT, seconds=1),
-        ),
-    }
-    if ended in (S.COMPLETED, S.DEGRADED):
-        base["answer"] = answer()
-        base["provenance"] = Provenance(source=A, provider="neal")
-        base["cost"] = Cost(classical_seconds=5)
-    return JobResult.model_validate(base | changes)
-
-
-def asked(
-    outcome: str, *decided: Decided, terms: dict[str, Any] | None = None, **changes: Any
-) -> ApprovalRecord:
-    request = ApprovalRequest(
-        job_id="lab/1",
-        tenant="lab",
-        submitter="ada",
-        terms=ApprovalTerms(
-            **{"rule": "dear", "because": "it costs more than 1 USD", "approvers": ("bob",)}
-            | (terms or {})
-        ),
-        asked=after(1),
-        expires=after(3601),
-        plan="p",
-        ceiling=CEILING,
-        alternatives=(Alternative(rung="annealing", text="5 s"),),
-    )
-    return ApprovalRecord.model_validate(
-        {"request": request, "outcome": outcome, "decided": decided} | changes
-    )
-
-
-def said(by: str, verdict: str, why: str, refused: str = "", **limits: Any) -> Decided:
-    word = ApprovalDecision(verdict=Verdict(verdict), by=by, why=why, **limits)
-    return Decided(decision=word, by=by, at=after(5), refused=refused)
-
-
-def told(outcome: JobResult, **account: Any) -> tuple[str, ...]:
-    sentences = story(JobAccount.model_validate({"closed": True} | account | {"result": outcome}))
-    for one in sentences:
-        assert (
-            one.endswith((".", "!", "?"))
-            and "\n" not in one
-            and "_" not in one.replace("ibm_torino", "")
-        )
-    return sentences
-
-
-def charge(seconds: float, role: str = "run") -> Charge:
-    cost = Cost(quantum_seconds=seconds, money=Decimal(str(seconds)) * 2)
-    return Charge.model_validate(
-        {
-            "provider": "ibm",
-            "provider_job_id": "d1",
-            "backend": "ibm_torino",
-            "state": RemoteState.COMPLETED,
-            "role": role,
-            "cost": cost,
-        }
-    )
 
 
 def test_completed_in_full() -> None:
@@ -509,194 +344,3 @@ def test_records_without_a_result() -> None:
         "What it said and answered was deleted on request at 2026-11-21 08:01:00 UTC.",
         "Providers charged 2 quantum seconds (4.00 USD) for d1 on ibm_torino.",
     )
-
-
-# --- every result there can be -------------------------------------------------------------------
-
-WORDS = st.text(max_size=12)
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-MONEY = st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=0, max_value=10**9)
-TIMES = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.sampled_from([None, UTC]))  # noqa: DTZ001 - naive ones are what is tried
-RUNGS, LAYERS, STATES = st.sampled_from(Rung), st.sampled_from(Layer), st.sampled_from(JobState)
-CEILINGS = st.builds(Ceiling, quantum_seconds=FLOATS, money=MONEY, currency=WORDS)
-
-
-def tuples(each: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[Any]:
-    return st.lists(each, max_size=most).map(tuple)
-
-
-DECISIONS = st.builds(
-    Decision,
-    policy_version=WORDS,
-    rule=WORDS,
-    reason=WORDS,
-    wanted=RUNGS,
-    ladder=tuples(RUNGS),
-    refused=tuples(st.builds(Refusal, rung=RUNGS, reason=WORDS)),
-    forecast=st.none()
-    | st.builds(
-        Forecast,
-        backend=WORDS,
-        queue_seconds=st.none() | FLOATS,
-        quantum_seconds=FLOATS,
-        money=MONEY,
-        currency=WORDS,
-        ceiling=st.none() | CEILINGS,
-    ),
-    facts=st.builds(
-        Facts,
-        verb=st.sampled_from(["optimise", "sample", "estimate"]),
-        variables=st.none() | st.integers(),
-        qubits=st.integers(),
-        shots=st.integers(),
-        queue_budget=FLOATS,
-        quantum_seconds=FLOATS,
-        money=st.none() | MONEY,
-        provider_trouble=WORDS,
-        backends=tuples(
-            st.builds(
-                BackendFacts,
-                name=WORDS,
-                provider=WORDS,
-                qubits=st.integers(),
-                operational=st.booleans(),
-                queue_length=st.none() | st.integers(),
-            )
-        ),
-    ),
-)
-PEOPLE = st.sampled_from(["ada", "bob", "eve"])
-APPROVALS = st.builds(
-    ApprovalRecord,
-    request=st.builds(
-        ApprovalRequest,
-        job_id=WORDS,
-        tenant=WORDS,
-        submitter=st.none() | WORDS,
-        terms=st.builds(
-            ApprovalTerms,
-            rule=WORDS,
-            because=WORDS,
-            approvals=st.integers(1, 5),
-            four_eyes=st.booleans(),
-            approvers=tuples(PEOPLE),
-            escalate_to=tuples(PEOPLE),
-        ),
-        asked=TIMES,
-        expires=TIMES,
-        plan=WORDS,
-        ceiling=st.none() | CEILINGS,
-    ),
-    outcome=st.sampled_from(["waiting", "approved", "rejected", "expired", "withdrawn"]),
-    decided=tuples(
-        st.builds(
-            Decided,
-            decision=st.builds(
-                ApprovalDecision,
-                verdict=st.just(Verdict.APPROVE),
-                by=PEOPLE,
-                why=st.just("so"),
-                money=st.none() | MONEY,
-            )
-            | st.builds(
-                ApprovalDecision,
-                verdict=st.just(Verdict.REJECT),
-                by=PEOPLE,
-                why=st.just("no"),
-                money=st.none(),
-                quantum_seconds=st.none(),
-            ),
-            by=WORDS,
-            at=TIMES,
-            refused=WORDS,
-        )
-    ),
-    reminded=st.none() | TIMES,
-    escalated=st.none() | TIMES,
-)
-ANSWERS = st.one_of(
-    st.none(),
-    st.builds(
-        OptimiseAnswer,
-        solution=st.just({}),
-        explanation=WORDS,
-        quality=st.builds(
-            Quality,
-            feasible=st.booleans(),
-            objective=FLOATS,
-            sense=st.sampled_from(["maximise", "minimise"]),
-            raw_best=st.none() | FLOATS,
-            feasible_share=st.none() | st.floats(0, 1),
-            baseline=st.none() | FLOATS,
-            bound=st.none() | FLOATS,
-            confidence=st.sampled_from(Confidence),
-        ),
-    ),
-    st.builds(
-        SampleAnswer,
-        counts=st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(), max_size=6)),
-        shots=st.integers(),
-    ),
-    st.builds(EstimateAnswer, values=tuples(FLOATS, 6), standard_errors=tuples(FLOATS, 6)),
-)
-COSTS = st.builds(
-    Cost,
-    quantum_seconds=FLOATS,
-    money=MONEY,
-    currency=WORDS,
-    classical_seconds=FLOATS,
-    settled=st.booleans(),
-)
-RESULTS = st.builds(
-    JobResult,
-    job_id=WORDS,
-    tenant=WORDS,
-    key=WORDS,
-    payload_hash=WORDS,
-    state=STATES,
-    answer=ANSWERS,
-    unanswered=st.none() | st.builds(Unanswered, reason=WORDS, layer=st.none() | LAYERS),
-    provenance=st.none()
-    | st.builds(
-        Provenance,
-        source=RUNGS,
-        provider=WORDS,
-        backend=st.none() | WORDS,
-        shots=st.none() | st.integers(),
-        provider_job_ids=tuples(WORDS),
-        circuit=st.none(),
-        detail=st.just({}),
-    ),
-    decision=st.none() | DECISIONS,
-    attempts=tuples(
-        st.builds(
-            Attempt,
-            rung=RUNGS,
-            outcome=st.sampled_from(["answered", "failed", "timed_out", "abandoned"]),
-            reason=WORDS,
-            objective=st.none() | FLOATS,
-        )
-    ),
-    compensations=tuples(
-        st.builds(
-            Compensation,
-            action=WORDS,
-            target=WORDS,
-            state=st.sampled_from(["done", "in_progress", "not_needed"]),
-        )
-    ),
-    transitions=tuples(st.builds(Transition, state=STATES, at=TIMES)),
-    timings=tuples(st.builds(LayerTiming, layer=LAYERS, seconds=FLOATS, rung=st.none() | RUNGS)),
-    cost=COSTS,
-    submitter=st.none() | WORDS,
-    approval=st.none() | APPROVALS,
-    lineage=st.none() | st.builds(Lineage, input_sha256=WORDS, experiment=st.none() | WORDS),
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(RESULTS, st.booleans())
-def test_every_result_has_a_story(outcome: JobResult, closed: bool) -> None:
-    sentences = story(JobAccount(result=outcome, closed=closed))
-    assert len(sentences) >= 3
-    assert all(one.endswith((".", "!", "?")) and one.strip() for one in sentences)

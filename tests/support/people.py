@@ -21,8 +21,8 @@ from qsaga.core.jobs import JobRequest
 from qsaga.core.ledger import Budget, Period, Tenant, Unit
 from qsaga.core.results import JobResult
 from qsaga.core.states import JobState
-from qsaga.settings import TemporalSettings
-from tests.support.stack import Stack, abilene, running_stack
+from tests.support.crew import Crewed, crewed_stack
+from tests.support.stack import Stack, abilene
 
 ASK = """
 version = "test"
@@ -55,20 +55,15 @@ async def asking_stack(
     folder: Path,
     policy: str = ASK + DEAR,
     **changes: Any,
-) -> AsyncIterator[Stack]:
+) -> AsyncIterator[Crewed]:
     """A stack under a policy of its own, on an emulator whose jobs take a fifth of a second."""
     await asyncio.to_thread(emulator.control.reset)
     await asyncio.to_thread(emulator.control.set_execution, 0.2)
     folder.mkdir(exist_ok=True)
     (folder / "policy.toml").write_text(policy)
     given = {"policy_file": folder / "policy.toml", "user": "alice"} | changes
-    async with running_stack(env, emulator, folder, "", given) as stack:
+    async with crewed_stack(env, emulator, folder, given) as stack:
         yield stack
-
-
-def impatient(queue: str) -> TemporalSettings:
-    """A queue whose workflows do not wait for a worker that has died."""
-    return TemporalSettings(task_queue=queue, sticky_timeout=0.3)
 
 
 def dear(**changes: Any) -> JobRequest:

@@ -14,6 +14,7 @@ from ibm_quantum_emulator.process import EmulatorProcess
 from tests.support.clock_bridge import ClockBridge
 from tests.support.stack import Stack, running_stack
 from tools.servers import resolve
+from tools.stage import DYNAMIC_CONFIG
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -71,8 +72,7 @@ async def dev_env() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(resolve().cli),
         dev_server_extra_args=[
-            "--dynamic-config-value",
-            "history.transferProcessorMaxPollRPS=1000",
+            part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)
         ],
     ) as env:
         yield env

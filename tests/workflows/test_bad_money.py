@@ -93,8 +93,8 @@ async def test_an_unknown_tenant_is_refused_until_he_is_set_up(
 @pytest.mark.parametrize(
     ("of_tenant", "budgets", "reason"),
     [
-        ({}, {"money": 0}, "expected cost 1.6192 USD, the budget is 0"),
-        ({}, {"money": "1.5"}, "expected cost 1.6192 USD, the budget is 1.5"),
+        ({}, {"money": 0}, "expected cost 1.61920 USD, the budget is 0"),
+        ({}, {"money": "1.5"}, "expected cost 1.61920 USD, the budget is 1.5"),
         ({}, {"quantum_seconds": 0.9}, "expected 1.0 quantum seconds, the budget is 0.9"),
         ({"currency": "EUR"}, {}, "priced in USD, the tenant pays in EUR"),
         (

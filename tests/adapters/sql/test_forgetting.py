@@ -73,7 +73,9 @@ async def test_only_the_account_remains(records: SqlJobRecords, engine: AsyncEng
 
 
 async def test_blobs_are_named_until_they_are_gone(records: SqlJobRecords) -> None:
+    assert await records.unerased() == ()
     first = await records.forget(JOB, LATER)
+    assert await records.unerased() == (JOB,)
     again = await records.forget(JOB, LATER + timedelta(days=1))
     assert again == first
     record = await records.get(JOB)
@@ -81,8 +83,21 @@ async def test_blobs_are_named_until_they_are_gone(records: SqlJobRecords) -> No
     assert record.forgotten == LATER
     for _ in range(2):
         await records.erased(JOB)
+        assert await records.unerased() == ()
         assert (await records.forget(JOB, LATER)).artefacts == ()
     assert (await records.forget(JOB, LATER)).run_ids == ("run1",)
+
+
+async def test_a_guarded_job_stays_guarded(records: SqlJobRecords) -> None:
+    for job_id, guarded in (("acme/two", True), ("acme/three", False)):
+        assert await records.guarded(job_id) is None
+        await records.open(opening(job_id))
+        assert await records.guarded(job_id) is None
+        await records.open(full_opening(job_id).model_copy(update={"guarded": guarded}))
+        await records.open(full_opening(job_id).model_copy(update={"guarded": not guarded}))
+        await records.close(full_result(job_id))
+        await records.forget(job_id, LATER)
+        assert await records.guarded(job_id) is guarded
 
 
 async def test_what_another_job_needs_stays(records: SqlJobRecords) -> None:
@@ -161,7 +176,10 @@ async def test_which_jobs_may_be_forgotten(records: SqlJobRecords) -> None:
     await records.open(full_opening("acme/charged"))
     await records.open_run("acme/charged", "run2")
     await records.close(full_result("acme/charged"))
-    await records.open(full_opening("acme/at-work"))
+    assert await records.oldest_at_work() is None
+    await records.open(full_opening("acme/at-work", AT + timedelta(days=2)))
+    await records.open(full_opening("acme/later", AT + timedelta(days=3)))
+    assert await records.oldest_at_work() == AT + timedelta(days=2)
     assert await records.closed_before(None, AT + timedelta(days=99)) == (JOB, "beta/new")
     assert await records.closed_before("acme", AT + timedelta(days=99)) == (JOB,)
     assert await records.closed_before(None, LATER) == (JOB,)

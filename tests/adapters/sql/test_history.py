@@ -132,6 +132,19 @@ async def test_how_many_were_degraded_in_october_and_what_did_they_cost(
     assert money == pytest.approx(Decimal("2.00") if isinstance(money, Decimal) else 2.0)
 
 
+async def test_every_remote_job_that_was_booked_is_listed(records: SqlJobRecords) -> None:
+    await records.open(opening())
+    elsewhere = charge(7).model_copy(update={"provider": "elsewhere"})
+    await records.settle_run(JOB, "run1", (charge(0), charge(1), elsewhere), None)
+    booked = await records.booked("ibm")
+    assert sorted((b.provider_job_id, b.job_id, b.run_id, b.quantum_seconds) for b in booked) == [
+        ("d0", JOB, "run1", 2.0),
+        ("d1", JOB, "run1", 2.0),
+    ]
+    assert [b.provider_job_id for b in await records.booked("elsewhere")] == ["d7"]
+    assert await records.booked("none") == ()
+
+
 async def test_answered_jobs_of_a_template_count(records: SqlJobRecords) -> None:
     for number, state in enumerate(
         (JobState.COMPLETED, JobState.DEGRADED, JobState.FAILED, JobState.CANCELLED)
