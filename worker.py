@@ -100,12 +100,19 @@ def policy_of(settings: Settings) -> Policy:
     return policy
 
 
+def database_url(settings: Settings) -> str:
+    """Where job table and ledger are; the URL may hold a password."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{settings.data_dir / 'qsaga.db'}"
+
+
 async def build(settings: Settings) -> Parts:
     """Adapters and activities as the settings say; the database is brought up to date."""
     policy = policy_of(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     artefacts = FolderArtefacts(settings.data_dir / "artefacts")
-    engine = open_engine(settings.database_url or f"sqlite:///{settings.data_dir / 'qsaga.db'}")
+    engine = open_engine(database_url(settings))
     await migrate(engine)
     records, ledger, audit = SqlJobRecords(engine), SqlLedger(engine), SqlAuditLog(engine)
     reader = QiskitCircuitReader()

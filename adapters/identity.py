@@ -139,7 +139,7 @@ def verifier(settings: IdentitySettings) -> JwtVerifier | None:
                 "identity.required", "no keys to check with", "keys_file or jwks_url beside it"
             )
         return None
-    if settings.worker_key is None:
+    if settings.worker_key is None and settings.worker_key_file is None:
         raise InvalidRequest(
             "identity.worker_key", "missing", "a secret that all workers share, beside the keys"
         )
@@ -147,9 +147,29 @@ def verifier(settings: IdentitySettings) -> JwtVerifier | None:
 
 
 def seal_keys(settings: IdentitySettings) -> SealKeys | None:
-    """What workflows seal with. Raises InvalidRequest: a secret is too short."""
-    key = settings.worker_key
-    return SealKeys.parse(key.get_secret_value()) if key is not None else None
+    """What workflows seal with; None where the settings name no secret.
+
+    Raises:
+        InvalidRequest: there are two settings, a secret is too short, or its file cannot be read.
+    """
+    key, file = settings.worker_key, settings.worker_key_file
+    if file is None:
+        return SealKeys.parse(key.get_secret_value()) if key is not None else None
+    if key is not None:
+        raise InvalidRequest(
+            "identity.worker_key_file", "given beside identity.worker_key", "one of them"
+        )
+    try:
+        return SealKeys.parse(file.read_text())
+    except OSError as error:
+        problem = f"{file}: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = f"{file}: it is not text"
+    except InvalidRequest as error:
+        problem = f"{file}: {error.problem}"
+    raise InvalidRequest(
+        "identity.worker_key_file", problem, "a file with a secret of 32 or more characters"
+    )
 
 
 def quickly(slow: IdentityVerifier) -> Callable[[str], Caller | None]:

@@ -76,8 +76,8 @@ class IdentitySettings(BaseModel):
 
     A client gives ``token`` or ``token_file`` (read again at every call). A worker checks with
     ``keys_file`` (a PEM public key or certificate, or a JWKS document) or ``jwks_url``, and
-    ``worker_key`` is the secret that the workers of a deployment share: their workflows prove
-    themselves to each other with it.
+    ``worker_key`` (or ``worker_key_file``, read when the worker starts) is the secret that the
+    workers of a deployment share: their workflows prove themselves to each other with it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -91,6 +91,7 @@ class IdentitySettings(BaseModel):
     audience: str = "qsaga"
     leeway: float = Field(default=30.0, ge=0, le=600, description="seconds that clocks may differ")
     worker_key: SecretStr | None = None
+    worker_key_file: Path | None = None
 
 
 class Settings(BaseSettings):
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
 
     deployment: Slug = "dev"
     data_dir: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "qsaga")
-    database_url: str | None = None
+    database_url: SecretStr | None = None
     policy_file: Path | None = None
     prices_file: Path | None = None
     registered_tenants_only: bool = False

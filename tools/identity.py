@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import hashlib
 import json
+import os
+import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -85,19 +89,77 @@ def issue(key: SigningKey, **claims: Any) -> str:
     )
 
 
-def make_keys(folder: Path, kind: str, *, rotate: bool) -> str:
-    """Put a key pair into the folder; a repetition leaves what is there, unless ``rotate``."""
-    private, public = folder / PRIVATE, folder / PUBLIC
-    if private.exists() and public.exists() and not rotate:
-        return f"{private} and {public} are there already"
-    key = new_key(kind)
-    before = json.loads(public.read_text())["keys"] if public.exists() else []
-    # The public half first: a token is never signed with a key that no worker can know.
-    document = {"keys": [*before, jwk(key)]}
-    write_once(public, (json.dumps(document, indent=2) + "\n").encode())
-    public.chmod(0o644)
-    write_once(private, pem(key))
-    return f"{private} (keep it secret), {public} (QSAGA_IDENTITY__KEYS_FILE)"
+def make_keys(
+    folder: Path,
+    kind: str,
+    *,
+    rotate: bool = False,
+    public: Path | None = None,
+    worker_key: Path | None = None,
+) -> str:
+    """Put a key pair into the folder; a repetition leaves what is there, unless ``rotate``.
+
+    Args:
+        folder: gets the private key; several processes may do so at once.
+        kind: of a new key, ``ed25519`` or ``es256``.
+        rotate: a new private key; the old public ones stay beside its own.
+        public: where the JWKS document goes; None is beside the private key.
+        worker_key: where a secret that workers share goes; one that is there stays.
+
+    Returns:
+        What is where, for people.
+
+    Raises:
+        ValueError: the private key or the document that is there is damaged.
+    """
+    private, public = folder / PRIVATE, public or folder / PUBLIC
+    with _alone(folder):
+        kept = private.exists() and not rotate
+        key = _signing_key(private) if kept else new_key(kind)
+        known = _published(public)
+        # The public half first: a token is never signed with a key that no worker can know.
+        if jwk(key) not in known:
+            document = {"keys": [*known, jwk(key)]}
+            write_once(public, (json.dumps(document, indent=2) + "\n").encode())
+        public.chmod(0o644)
+        if worker_key is not None and not worker_key.exists():
+            write_once(worker_key, secrets.token_urlsafe(48).encode())
+        if not kept:
+            write_once(private, pem(key))
+    secret = f"\n{worker_key} (QSAGA_IDENTITY__WORKER_KEY_FILE)" if worker_key else ""
+    already = ": there already" if kept else ""
+    return f"{private} (keep it secret), {public} (QSAGA_IDENTITY__KEYS_FILE){already}{secret}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, until it is done or has died."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _published(path: Path) -> list[Any]:
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text())["keys"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no JWKS document (allowed: from `keys`)") from error
+
+
+def _signing_key(path: Path) -> SigningKey:
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    usable = isinstance(key, Ed25519PrivateKey) or (
+        isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)
+    )
+    if not usable:
+        raise ValueError(f"{path}: neither Ed25519 nor EC P-256 (allowed: from `keys`)")
+    return cast("SigningKey", key)
 
 
 def _list(text: str) -> list[str]:
@@ -105,19 +167,14 @@ def _list(text: str) -> list[str]:
 
 
 def _token(arguments: argparse.Namespace) -> str:
-    key = load_pem_private_key(arguments.key.read_bytes(), password=None)
-    usable = isinstance(key, Ed25519PrivateKey) or (
-        isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)
-    )
-    if not usable:
-        raise ValueError(f"{arguments.key}: neither Ed25519 nor EC P-256 (allowed: from `keys`)")
+    key = _signing_key(arguments.key)
     roles = _list(arguments.roles)
     if unknown := sorted(set(roles) - set(Role)):
         raise ValueError(f"roles: {', '.join(unknown)} (allowed: {', '.join(Role)})")
     tenants = _list(arguments.tenants)
     end = datetime.now(UTC) + timedelta(minutes=arguments.minutes)
     return issue(
-        cast("SigningKey", key),
+        key,
         sub=arguments.sub,
         tenants="*" if tenants == ["*"] else tenants,
         roles=roles,
@@ -135,6 +192,8 @@ def main(given: Sequence[str] | None = None) -> int:
     keys.add_argument("folder", type=Path)
     keys.add_argument("--kind", choices=("ed25519", "es256"), default="ed25519")
     keys.add_argument("--rotate", action="store_true", help="a new key; the old ones stay known")
+    keys.add_argument("--jwks", type=Path, metavar="FILE", help="where the public half goes")
+    keys.add_argument("--worker-key", type=Path, metavar="FILE", help="the workers' secret too")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("--key", type=Path, required=True)
     token.add_argument("--sub", required=True)
@@ -146,7 +205,14 @@ def main(given: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(given)
     try:
         if arguments.command == "keys":
-            print(make_keys(arguments.folder, arguments.kind, rotate=arguments.rotate))
+            said = make_keys(
+                arguments.folder,
+                arguments.kind,
+                rotate=arguments.rotate,
+                public=arguments.jwks,
+                worker_key=arguments.worker_key,
+            )
+            print(said)
         else:
             print(_token(arguments))
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 from pydantic import SecretStr
 
 from adapters.identity import JwtVerifier, seal_keys, verifier
 from qsaga.core.errors import InvalidRequest, Unauthenticated
 from qsaga.core.identity import Caller, Role
 from qsaga.settings import IdentitySettings
-from tools.identity import SigningKey, issue, jwk, jwks, main, new_key, pem
+from tools.identity import SigningKey, issue, jwk, jwks, main, make_keys, new_key, pem
 
 KEY = new_key()
 OTHER = new_key()
@@ -274,6 +279,29 @@ def test_the_first_secret_seals_and_all_of_them_open() -> None:
     assert seal_keys(IdentitySettings()) is None
 
 
+def test_the_workers_secret_may_be_in_a_file(tmp_path: Path, keys_file: Path) -> None:
+    file, about = tmp_path / "worker.key", ("signal", "a", "b")
+    settings = IdentitySettings(keys_file=keys_file, worker_key_file=file)
+    assert verifier(settings) is not None
+
+    def refused(settings: IdentitySettings) -> str:
+        with pytest.raises(InvalidRequest) as refused:
+            seal_keys(settings)
+        assert refused.value.field == "identity.worker_key_file"
+        return str(refused.value)
+
+    assert "worker.key: No such file" in refused(settings)
+    for content, why in {b"short\n": "has 5 characters", b"\xff" * 40: "it is not text"}.items():
+        file.write_bytes(content)
+        assert f"{file}: " in (said := refused(settings)) and why in said
+    file.write_text("n" * 40 + "," + "o" * 40 + "\n")
+    there, old = seal_keys(settings), seal_keys(IdentitySettings(worker_key=SecretStr("o" * 40)))
+    assert there is not None and old is not None
+    assert there.holds(old.seal(about), about) and not old.holds(there.seal(about), about)
+    both = settings.model_copy(update={"worker_key": SecretStr("n" * 40)})
+    assert "given beside identity.worker_key (allowed: one of them)" in refused(both)
+
+
 @pytest.mark.parametrize("kind", ["ed25519", "es256"])
 def test_the_small_issuer_rotates_its_keys(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
@@ -294,5 +322,39 @@ def test_the_small_issuer_rotates_its_keys(
     for given in (first, second):
         assert checks.verify(given).roles == (Role.AUDITOR,)
     assert jwt.get_unverified_header(first)["kid"] != jwt.get_unverified_header(second)["kid"]
+    assert key.stat().st_mode & 0o077 == 0
     assert main(["token", "--key", str(key), "--sub", "a", "--roles", "king"]) == 2
     assert "king (allowed: submitter" in capsys.readouterr().err
+    (folder / "jwks.json").write_text("[]")
+    assert main(["keys", str(folder)]) == 2
+    assert "jwks.json: no JWKS document" in capsys.readouterr().err
+
+
+def test_keys_made_at_once_fit_together(tmp_path: Path) -> None:
+    private, public, secret = (
+        tmp_path / "signing",
+        tmp_path / "k" / "jwks.json",
+        tmp_path / "k" / "s",
+    )
+
+    def make(_: int) -> None:
+        make_keys(private, "ed25519", public=public, worker_key=secret)
+
+    def checked() -> Caller:
+        key = load_pem_private_key((private / "private.pem").read_bytes(), password=None)
+        settings = IdentitySettings(keys_file=public, worker_key_file=secret)
+        assert seal_keys(settings) is not None
+        return JwtVerifier(settings).verify(issue(key, **GOOD))
+
+    with ThreadPoolExecutor(8) as at_once:
+        list(at_once.map(make, range(8)))
+    made = public.read_bytes()
+    assert checked() == ALICE and len(json.loads(made)["keys"]) == 1
+    # Whatever is lost is made again, and the key that tokens were signed with stays.
+    public.unlink()
+    secret.unlink()
+    make(0)
+    assert checked() == ALICE and public.read_bytes() == made
+    (private / "private.pem").unlink()
+    make(0)
+    assert checked() == ALICE and len(json.loads(public.read_text())["keys"]) == 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,30 +19,29 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from qsaga.policies import load_policy, load_prices
 from qsaga.settings import Settings
 from tests.setup.clones import ROOT
+from tests.setup.composed import COMPOSE, DOCKERFILE, copied, environment, load
 from tools import bootstrap
 
-COMPOSE = ROOT / "docker-compose.yml"
-DOCKERFILE = ROOT / "deploy" / "Dockerfile"
-OURS = ("worker", "emulator", "qsaga")
+OURS = ("worker", "emulator", "qsaga", "keys", "token")
+ONE_SHOT = ("database", "keys", "temporal-schema", "temporal-namespace")
+IDENTITY = "QSAGA_IDENTITY__"
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
-    return loaded
+    return load()
 
 
-def filled_in(value: str, given: dict[str, str]) -> str:
-    """Compose's ${NAME:-default} and ${NAME-default}."""
-
-    def fill(found: re.Match[str]) -> str:
-        name, operator, default = found.groups()
-        value = given.get(name)
-        return default if value is None or (operator == ":-" and not value) else value
-
-    return re.sub(r"\$\{(\w+)(:?-)([^}]*)\}", fill, value)
+def settings(monkeypatch: pytest.MonkeyPatch, service: str, **given: str) -> Settings:
+    """The settings that a service has when .env says that."""
+    for name in [name for name in os.environ if name.startswith("QSAGA_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment(service, given).items():
+        monkeypatch.setenv(name, value)
+    return Settings()
 
 
 def dangling(compose: dict[str, Any]) -> Iterator[str]:
@@ -164,30 +166,108 @@ def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any]) -> None:
     assert "QSAGA_TEMPORAL__ADDRESS" in used
 
 
-@pytest.mark.parametrize("service", ["worker", "qsaga"])
-def test_the_settings_are_accepted(
-    compose: dict[str, Any], service: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in os.environ if name.startswith("QSAGA_")]:
-        monkeypatch.delenv(name)
-    for name, value in compose["services"][service]["environment"].items():
-        monkeypatch.setenv(name, filled_in(value, {}))
-    settings = Settings()
-    assert settings.temporal.address == "temporal:7233"
-    assert settings.data_dir == Path("/data")
-    assert settings.ibm.proxy == "http://emulator:8080"
-    assert settings.ibm.token is not None
+def test_worker_and_command_line_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, client = (settings(monkeypatch, service) for service in ("worker", "qsaga"))
+    assert worker.temporal == client.temporal
+    assert worker.temporal.address == "temporal:7233"
+    assert worker.data_dir == client.data_dir == Path("/data")
+    assert worker.deployment == client.deployment == "compose"
 
 
-def test_a_real_account_is_settings_only(
-    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = {"QSAGA_IBM__TOKEN": "secret", "QSAGA_IBM__INSTANCE": "crn:v1:x"} | dict.fromkeys(
-        ("QSAGA_IBM__URL", "QSAGA_IBM__PROXY", "QSAGA_IBM__IAM_URL"), ""
+def test_the_worker_uses_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = settings(monkeypatch, "worker")
+    assert worker.ibm.proxy == "http://emulator:8080" and worker.ibm.token is not None
+    assert worker.identity.required
+    assert worker.database_url is not None
+    assert worker.database_url.get_secret_value() == "postgresql://qsaga@postgresql:5432/qsaga"
+    assert worker.policy_file and worker.prices_file
+    assert not worker.registered_tenants_only and worker.notify_url is None
+    hook = "https://hooks.test/qsaga"
+    other = settings(
+        monkeypatch, "worker", QSAGA_NOTIFY_URL=hook, QSAGA_REGISTERED_TENANTS_ONLY="true"
     )
-    for name, value in compose["services"]["worker"]["environment"].items():
-        monkeypatch.setenv(name, filled_in(value, given))
-    ibm = Settings().ibm
+    assert other.registered_tenants_only and other.notify_url == hook
+
+
+def test_the_issuer_is_settings_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"KEYS_FILE": "", "JWKS_URL": "https://id.test/jwks", "ISSUER": "https://id.test"}
+    own = settings(monkeypatch, "worker", **{IDENTITY + name: said for name, said in given.items()})
+    assert own.identity.required and own.identity.keys_file is None
+    assert (own.identity.jwks_url, own.identity.issuer) == (given["JWKS_URL"], given["ISSUER"])
+    assert own.identity.audience == "qsaga"
+    assert not settings(monkeypatch, "worker", QSAGA_IDENTITY__REQUIRED="false").identity.required
+
+
+def test_a_token_is_the_callers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"QSAGA_IDENTITY__TOKEN": "a.b.c"}
+    client = settings(monkeypatch, "qsaga", **given).identity
+    assert client.token is not None and client.token.get_secret_value() == "a.b.c"
+    assert settings(monkeypatch, "qsaga").identity.token is None
+    assert settings(monkeypatch, "worker", **given).identity.token is None
+
+
+def test_secrets_are_where_they_are_used_only(compose: dict[str, Any]) -> None:
+    def mounted(volume: str) -> dict[str, str]:
+        found = {}
+        for name, service in compose["services"].items():
+            for mount in service.get("volumes", []):
+                source, _, mode = (*mount.split(":"), "rw")[:3]
+                if source == volume:
+                    found[name] = mode
+        return found
+
+    assert mounted("signing-key") == {"keys": "rw", "token": "ro"}
+    assert mounted("worker-keys") == {"keys": "rw", "worker": "ro"}
+    for name in mounted("signing-key"):
+        assert compose["services"][name]["network_mode"] == "none"
+    holders = {name for name in compose["services"] if "PGPASSWORD" in environment(name, {})}
+    assert holders == {"database", "worker"}
+
+
+def test_what_ends_is_waited_for_as_such(compose: dict[str, Any]) -> None:
+    """Otherwise ``up --wait`` takes the end of a service for its failure."""
+    services = compose["services"].values()
+    ended = {
+        other
+        for service in services
+        if "profiles" not in service
+        for other, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
+    }
+    assert ended == set(ONE_SHOT)
+    for name, service in compose["services"].items():
+        tries_again = "on-failure:6" if name in ONE_SHOT else "unless-stopped"
+        assert service.get("restart", tries_again) == tries_again, name
+        assert "restart" in service or "profiles" in service, name
+
+
+def test_policy_and_prices_are_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, shipped = settings(monkeypatch, "worker"), load_policy()
+    mounts = load()["services"]["worker"]["volumes"]
+    here = {target: ROOT / source for source, target in (m.split(":")[:2] for m in mounts)}
+    policy = load_policy(here[str(worker.policy_file)])
+    assert policy.model_copy(update={"approvals": (), "version": shipped.version}) == shipped
+    assert policy.version != shipped.version
+    (rule,) = policy.approvals
+    assert rule.money_above and rule.four_eyes and rule.remind and rule.remind < rule.expires
+    prices = load_prices(here[str(worker.prices_file)])
+    assert {price.currency for price in prices.backends.values()} == {rule.currency}
+
+
+def test_what_the_policy_suggests_is_accepted(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "policy.toml").read_text()
+    suggested, lines = re.subn(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+    assert lines == 3
+    (tmp_path / "policy.toml").write_text(suggested)
+    (rule,) = load_policy(tmp_path / "policy.toml").approvals
+    assert rule.approvers and rule.escalate_to and rule.escalate and rule.escalate < rule.expires
+
+
+def test_a_real_account_is_settings_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = dict.fromkeys(("QSAGA_IBM__URL", "QSAGA_IBM__PROXY", "QSAGA_IBM__IAM_URL"), "")
+    ibm = settings(
+        monkeypatch, "worker", QSAGA_IBM__TOKEN="secret", QSAGA_IBM__INSTANCE="crn:v1:x", **empty
+    ).ibm
     assert (ibm.instance, ibm.channel) == ("crn:v1:x", "ibm_quantum_platform")
     assert not ibm.url
     assert not ibm.proxy
@@ -208,21 +288,49 @@ def commands(compose: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 def test_every_command_exists(compose: dict[str, Any]) -> None:
     scripts = {point.name for point in importlib.metadata.entry_points(group="console_scripts")}
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
-    sources = {source for line in copied for source in line.split()}
+    sources = set(copied())
     for source in sources:
         assert (ROOT / source).exists(), f"Dockerfile copies {source}"
+        assert sent(source), f"Dockerfile.dockerignore keeps {source} out"
     for where, (program, *arguments) in commands(compose):
         if program != "python":
             assert program in scripts, where
+        elif arguments[0] == "-m":
+            found = importlib.util.find_spec(arguments[1])
+            assert found and found.origin, where
+            assert str(Path(found.origin).relative_to(ROOT)) in sources, where
         elif arguments[0] != "-c":
             assert arguments[0] in sources, where
 
 
+def sent(source: str) -> bool:
+    """Whether a build is given that file or folder; the last rule that fits counts."""
+    given = True
+    for rule in Path(f"{DOCKERFILE}.dockerignore").read_text().splitlines():
+        pattern = rule.removeprefix("!")
+        if rule and not rule.startswith("#"):
+            parts = [source, *map(str, Path(source).parents)]
+            if any(fnmatch.fnmatch(part, pattern) for part in parts):
+                given = rule.startswith("!")
+    return given
+
+
+def test_the_worker_can_speak_to_its_database() -> None:
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    (qsaga,) = (package for package in lock["package"] if package["name"] == "qsaga")
+    extra = qsaga["optional-dependencies"]["worker"]
+    drivers = {package["name"]: package.get("extra", []) for package in extra}
+    assert drivers["psycopg"] == ["binary"] and {"sqlalchemy", "aiosqlite"} <= set(drivers)
+    installs = re.findall(r"uv sync .*--package qsaga.*", DOCKERFILE.read_text())
+    assert len(installs) == 2
+    assert all("--frozen" in line and "--extra worker" in line for line in installs)
+
+
 def test_mounted_scripts_are_shell(compose: dict[str, Any]) -> None:
-    for name in ("temporal-schema", "temporal-namespace"):
+    for name in ("database", "temporal-schema", "temporal-namespace"):
         shell, script = compose["services"][name]["entrypoint"]
-        path = ROOT / "deploy" / "temporal" / Path(script).name
+        (folder,) = (m.split(":")[0] for m in compose["services"][name]["volumes"])
+        path = ROOT / folder / Path(script).name
         done = subprocess.run([shell, "-n", path], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 

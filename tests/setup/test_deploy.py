@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
+import psycopg
 import pytest
 from temporalio import workflow
 from temporalio.client import Client
@@ -15,6 +18,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from tests.setup.clones import ROOT
+from tests.setup.composed import database_server, environment
+from tests.support.databases import BACKENDS
 from tools.servers import resolve
 
 
@@ -81,3 +86,47 @@ def test_without_a_server_a_worker_is_not_healthy() -> None:
         timeout=60,
     )
     assert done.returncode != 0
+
+
+if "postgresql" in BACKENDS:
+
+    def test_qsagas_database_is_made_beside_what_is_there(tmp_path: Path) -> None:
+        with database_server("postgresql", tmp_path) as server:
+            socket = server["postgresql"]
+
+            def make(password: str) -> None:
+                own = environment("database", {"POSTGRES_QSAGA_PASSWORD": password})
+                paths = {"PATH": f"{server['PATH']}:{os.defpath}", "PGHOST": socket}
+                done = subprocess.run(
+                    ["sh", "deploy/postgresql/database.sh"],
+                    cwd=ROOT,
+                    env=own | paths,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                assert (done.returncode, done.stderr) == (0, "")
+                assert done.stdout == "database qsaga is there\n"
+
+            def enter(user: str, **password: str) -> psycopg.Connection:
+                return psycopg.connect(
+                    host=socket, user=user, dbname="qsaga", autocommit=True, **password
+                )
+
+            with ThreadPoolExecutor(4) as at_once:
+                list(at_once.map(make, ["first"] * 4))
+            with enter("qsaga", password="first") as own:
+                own.execute("CREATE TABLE kept (n int)")
+            make(new := "100% s'e\"c\\r@t:/$1")
+            with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+                enter("qsaga", password="first")
+            with enter("qsaga", password=new) as own:
+                assert own.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+                alone = "SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles"
+                found = own.execute(f"{alone} WHERE rolname = current_user").fetchone()
+                assert found == (False,)
+            with enter("temporal") as admin:
+                admin.execute("CREATE ROLE stranger LOGIN")
+                with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                    enter("stranger")
+                admin.execute("DROP ROLE stranger")
