@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 # make test ARGS="-k fallback"
 ARGS ?=
 
-.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead test-system clean
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger test-system clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -64,6 +64,10 @@ record-histories: ## record the histories that tests/replay replays
 bench-overhead: ## the time that qsaga adds to a job
 	@sh tools/python.sh -m tools.bootstrap --for demo
 	@$(BIN)/python -m benchmarks.overhead
+
+bench-ledger: ## reservations per second of a ledger with a million rows
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m benchmarks.ledger
 
 test-system: ## the tests that need more than Python packages (Go)
 	@sh tools/python.sh -m tools.bootstrap --for develop

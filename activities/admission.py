@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities.doorman import Doorman
 from activities.identified import current_caller
+from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
 from qsaga.core.approval import Ceiling
 from qsaga.core.errors import (
     Forbidden,
@@ -29,7 +30,6 @@ from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitReader, QuantumProvider
 from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
 from qsaga.core.states import Layer, Rung
-from qsaga.core.steps import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
 from qsaga.core.validation import check_observables
 from qsaga.problems.registry import parse
 
@@ -99,6 +99,9 @@ class Admit(AdmitStep, ReadmitStep):
             submitter=caller.subject if caller.verified else request.requested_by,
             guarded=guarded,
         )
+        if tenant is not None:
+            # Before there is a row: a request that is refused leaves its key free.
+            admission = self._in_currency(request, admission, tenant)
         if given.dry_run:
             return await self._reserve(request, admission, tenant, given.at, dry_run=True)
         await self._records.open(
@@ -133,7 +136,10 @@ class Admit(AdmitStep, ReadmitStep):
         request, ceiling = given.request, given.ceiling
         facts = await self._facts(request)
         changed: dict[str, object] = {"approved": True, "withheld": given.withheld}
-        if ceiling is not None:
+        if ceiling is None:
+            # The approver was shown no price: what has opened since was not approved.
+            changed["withheld"] = given.withheld or "it was not part of what was approved"
+        else:
             money = ceiling.money if facts.money is None else min(facts.money, ceiling.money)
             changed |= {
                 "quantum_seconds": min(facts.quantum_seconds, ceiling.quantum_seconds),
@@ -143,6 +149,8 @@ class Admit(AdmitStep, ReadmitStep):
         decision = decide(self._terms.policy, facts.model_copy(update=changed))
         tenant = await self._ledger.tenant(request.tenant)
         admission = given.admission.model_copy(update={"decision": decision})
+        if tenant is not None:
+            admission = self._in_currency(request, admission, tenant)
         return await self._reserve(request, admission, tenant, given.at)
 
     # --- who -------------------------------------------------------------------------------------
@@ -245,33 +253,32 @@ class Admit(AdmitStep, ReadmitStep):
         *,
         dry_run: bool = False,
     ) -> Admission:
-        if tenant is not None:
-            admission = self._in_currency(request, admission, tenant)
+        # One that is refused is given back what it may hold when it is closed. Released here, its
+        # keys could not be held any more, and a repeat would find nothing short.
         short = await self._hold(request, admission, at, dry_run=dry_run)
         if short and Rung.HARDWARE in admission.decision.ladder and _falls_back(tenant):
             try:
                 admission = self._without_hardware(admission, _text(request, short))
             except PolicyRefused as error:
-                return await self._refuse(request, admission, at, str(error), dry_run=dry_run)
+                return admission.model_copy(update={"refused": str(error)})
             short = await self._hold(request, admission, at, dry_run=dry_run)
         if short:
-            text = _text(request, short)
-            return await self._refuse(request, admission, at, text, dry_run=dry_run)
+            return admission.model_copy(update={"refused": _text(request, short)})
         if tenant is not None and admission.decision.approval is not None:
             admission = admission.model_copy(update={"left": await self._left(tenant.name, at)})
         return admission
 
     def _in_currency(self, request: JobRequest, admission: Admission, tenant: Tenant) -> Admission:
         budgets, expected = request.budgets, admission.decision.forecast
+        most = expected.ceiling if expected else None
         if budgets.money is not None and budgets.currency != tenant.currency:
             raise InvalidRequest(
                 "budgets.currency", f"{budgets.currency!r} is not the tenant's", tenant.currency
             )
-        if expected is None or not expected.money or expected.currency == tenant.currency:
+        if most is None or not most.money or most.currency == tenant.currency:
             return admission
         return self._without_hardware(
-            admission,
-            f"priced in {expected.currency}, the tenant pays in {tenant.currency}",
+            admission, f"priced in {most.currency}, the tenant pays in {tenant.currency}"
         )
 
     def _without_hardware(self, admission: Admission, why: str) -> Admission:
@@ -305,13 +312,6 @@ class Admit(AdmitStep, ReadmitStep):
             # Zero in place of what an earlier admission may have held.
             return (own, Hold(key=hardware, amounts=Amounts(), currency=own.currency))
         return (own, Hold(key=hardware, amounts=_amounts(ceiling), currency=ceiling.currency))
-
-    async def _refuse(
-        self, request: JobRequest, admission: Admission, at: datetime, why: str, *, dry_run: bool
-    ) -> Admission:
-        if not dry_run:
-            await self._release(request, admission.account, at)
-        return admission.model_copy(update={"refused": why, "account": ""})
 
     async def _release(self, request: JobRequest, account: str, at: datetime) -> None:
         await self._ledger.release(

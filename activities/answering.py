@@ -200,7 +200,7 @@ class Close(CloseStep):
         self._doorman = doorman
 
     @activity.defn(name="close")
-    async def close(self, given: CloseInput) -> None:
+    async def close(self, given: CloseInput) -> JobResult | None:
         """Write it once, also of a job that ended before its row was opened."""
         result = given.result
         await self._doorman.admits(result.job_id)
@@ -218,6 +218,8 @@ class Close(CloseStep):
         await self._records.close(result, given.artefacts)
         if given.account:
             await self._settle(result, given, at)
+        kept = await self._records.get(result.job_id)
+        return kept.result if kept and kept.result != result else None
 
     async def _settle(self, result: JobResult, given: CloseInput, at: datetime) -> None:
         spent = Amounts(classical_seconds=Decimal(str(result.cost.classical_seconds)))

@@ -287,13 +287,22 @@ class Settle(SettleStep):
         if given.hold:
             await self._ledger.settle(
                 given.hold,
-                Amounts(quantum_seconds=Decimal(str(total.quantum_seconds)), money=total.money),
+                await self._unbooked(given, total),
                 activity.info().current_attempt_scheduled_time,
                 tenant=tenant_of(given.job_id),
                 job_id=given.job_id,
                 currency=total.currency,
             )
         return Settled(charges=charges, cost=total, late=late)
+
+    async def _unbooked(self, given: SettleInput, total: Cost) -> Amounts:
+        """What no earlier run of the tag has booked: a job that was terminated may run again."""
+        seconds, money = Decimal(str(total.quantum_seconds)), total.money
+        for one in await self._ledger.reservations(given.job_id):
+            if one.key != given.hold and one.key.partition("#")[0] == given.run_id:
+                seconds -= one.spent.quantum_seconds
+                money -= one.spent.money if one.currency == total.currency else 0
+        return Amounts(quantum_seconds=max(seconds, Decimal(0)), money=max(money, Decimal(0)))
 
     async def _charge(self, job: RemoteJob, *, extra: bool) -> Charge:
         if not job.state.ended:

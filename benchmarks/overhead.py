@@ -65,7 +65,7 @@ async def measure(rounds: int, folder: Path) -> dict[str, list[float]]:
         config["data_converter"] = data_converter(settings)
         temporal = Client(**config)
         await register_search_attributes(temporal)
-        parts = composition.build(settings)
+        parts = await composition.build(settings)
         bare = Worker(temporal, task_queue="bare", workflows=[Bare], activities=[nothing])
         async with composition.worker(temporal, settings, parts), bare:
             kinds = _kinds(temporal, QsagaClient(temporal, settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -29,7 +30,9 @@ KEPT = 50
 """Refused decisions beyond so many are answered, not kept: a flood must not fill the history."""
 NOTICE_TRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=4)
 NOTICE_TIME = timedelta(minutes=2)
-ONE_REVIEW = timedelta(seconds=30)
+LAST_WORD = 2.0
+"""Seconds that a job waits at its end until people are told."""
+ONE_REVIEW, SHORTEST_REVIEW = timedelta(seconds=30), timedelta(seconds=1)
 
 
 @dataclass
@@ -81,6 +84,12 @@ class ApprovalDesk:
         )
         return self.record
 
+    async def told(self) -> None:
+        """Wait a moment for the last notices: what is not told when the job ends is lost."""
+        if self._telling:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: not self._telling, timeout=LAST_WORD)
+
     async def _next(self, *, guarded: bool) -> None:
         left = (next_wake(self._asked) - workflow.now()).total_seconds()
         try:
@@ -104,11 +113,14 @@ class ApprovalDesk:
         )
         decided = self._unanswered(waiting)
         try:
+            # No longer than the request stands: what cannot be weighed until then is too late.
+            left = max(self._asked.request.expires - workflow.now(), SHORTEST_REVIEW)
             with as_caller(waiting.token):
                 decided = await workflow.execute_activity_method(
                     ReviewStep.review,
                     given,
-                    start_to_close_timeout=ONE_REVIEW,
+                    schedule_to_close_timeout=left,
+                    start_to_close_timeout=min(left, ONE_REVIEW),
                     retry_policy=RETRY,
                 )
         except ActivityError as error:
@@ -117,9 +129,9 @@ class ApprovalDesk:
             decided = decided.model_copy(update={"refused": str(error.cause)})
         finally:
             waiting.verdict.set_result(decided)
-        if decided.refused:
-            self._note(decided)
-        else:
+            if decided.refused:
+                self._note(decided)
+        if not decided.refused:
             self.record = after(self._asked, decided)
 
     def _on_time(self) -> None:

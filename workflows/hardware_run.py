@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
@@ -298,7 +298,7 @@ class HardwareRun:
                 settled = await workflow.execute_local_activity_method(
                     SettleStep.settle, given, schedule_to_close_timeout=LOCAL_TRY
                 )
-            except ActivityError:
+            except FailureError:  # no ActivityError, where a local activity raised it
                 # The books cannot be written now; the answer must not wait for them.
                 await self._tell_job(report.model_copy(update={"account_open": True}))
                 settled = await self._settle(given)

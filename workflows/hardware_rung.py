@@ -16,12 +16,13 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
+    from qsaga.core.admission import Admission
     from qsaga.core.contract import ArtefactRef
     from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
     from qsaga.core.ledger import hold_key
     from qsaga.core.runs import GIVE_UP, RunReport, RunRequest
     from qsaga.core.states import Layer
-    from qsaga.core.steps import Admission, Encoded, Raw
+    from qsaga.core.steps import Encoded, Raw
     from workflows.hardware_run import HardwareRun
     from workflows.job_log import JobLog
     from workflows.layers import LayerEnded, unbroken
@@ -42,11 +43,12 @@ class HardwareRung:
         self._reports: dict[str, RunReport] = {}
         self._runs: dict[str, asyncio.Future[Any]] = {}
         self._run_requests: dict[str, RunRequest] = {}
+        self._foreign: set[str] = set()
 
     @property
     def begun(self) -> tuple[str, ...]:
-        """Tags of the runs that were begun; each settles its own account."""
-        return tuple(self._runs)
+        """Tags of the runs that were begun; each settles what this job holds for it."""
+        return tuple(tag for tag in self._runs if tag not in self._foreign)
 
     @property
     def closed(self) -> set[str]:
@@ -156,6 +158,10 @@ class HardwareRung:
                 with suppress(ApplicationError):
                     other = workflow.get_external_workflow_handle(request.tag)
                     await other.signal("report_to_job")
+                    if request.hold == hold_key(request.tag, workflow.info().run_id):
+                        # A job of this key that was terminated began it: it settles what that
+                        # one held, and knows nothing of ours.
+                        self._foreign.add(request.tag)
                     return asyncio.Future()
 
     async def _close_after(self, run_id: str) -> None:

@@ -7,11 +7,11 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
+    from qsaga.core.admission import AdmitInput, AdmitStep
     from qsaga.core.facts import Decision
     from qsaga.core.jobs import JobRequest
     from qsaga.core.runs import PLAN_JOB
     from qsaga.core.states import Layer
-    from qsaga.core.steps import AdmitInput, AdmitStep
     from workflows.layers import LayerEnded, Stopwatch
 
 

@@ -7,14 +7,12 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-)
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
+    from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
     from qsaga.core.approval import (
         DECIDE,
         ApprovalDecision,
@@ -35,17 +33,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from qsaga.core.states import JobState, Layer, Rung
     from qsaga.core.steps import (
-        Admission,
-        AdmitInput,
-        AdmitStep,
         CloseInput,
         CloseStep,
         Encoded,
         EncodeInput,
         EncodeStep,
         Raw,
-        ReadmitInput,
-        ReadmitStep,
         SimulateInput,
         SimulateStep,
         SolveInput,
@@ -333,22 +326,27 @@ class QuantumJob:
             artefacts=self._log.artefacts(),
             request=self._request,
         )
+        await unbroken(self._desk.told())
         # A cancellation that arrives here must not take the result away: it comes only once.
         for record in (self._close_locally, self._close_locally, self._close_remotely):
             try:
-                await record(given)
-                break
-            except (ActivityError, asyncio.CancelledError) as error:
+                kept = await record(given)
+                # The server may have turned down a workflow task that closed the job already,
+                # because of something new: the caller is told what was recorded then.
+                return result if kept is None else self._log.closed(kept)
+            # A local activity's failure comes as it is, and not as an ActivityError: one that it
+            # raised always, its time-out in a replay.
+            except (FailureError, asyncio.CancelledError) as error:
                 workflow.logger.warning("closing record of %s: %s", self._log.job_id, error)
         return result
 
-    async def _close_locally(self, given: CloseInput) -> None:
-        await workflow.execute_local_activity_method(
+    async def _close_locally(self, given: CloseInput) -> JobResult | None:
+        return await workflow.execute_local_activity_method(
             CloseStep.close, given, schedule_to_close_timeout=LOCAL_TRY
         )
 
-    async def _close_remotely(self, given: CloseInput) -> None:
-        await workflow.execute_activity_method(
+    async def _close_remotely(self, given: CloseInput) -> JobResult | None:
+        return await workflow.execute_activity_method(
             CloseStep.close, given, schedule_to_close_timeout=REMOTE_TRY
         )
 

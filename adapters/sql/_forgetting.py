@@ -25,6 +25,8 @@ from qsaga.core.errors import PolicyRefused
 _KEPT = {
     *("job_id", "tenant", "key", "payload_hash", "opened", "closed", "seconds", "state"),
     *("quantum_seconds", "classical_seconds", "money", "currency", "forgotten"),
+    # A stranger who comes after it must still be a stranger.
+    "guarded",
 }
 _CONTENT = (transitions, attempts, timings, approvals, lineage, late_results)
 _LOCK = 0x71736168  # for PostgreSQL's advisory locks, beside those of the migrations

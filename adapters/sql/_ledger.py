@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+import psycopg
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,7 +25,7 @@ from adapters.sql._accounts import (
 )
 from adapters.sql._engine import reading
 from adapters.sql._ledger_tables import Account, aware, millionths, reservation, reservations
-from adapters.sql._posting import Movement, Outbid, balance, shut_out, write
+from adapters.sql._posting import Outbid, balance, shut_out, to_the_commit, write
 from adapters.sql._writer import Writer
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.ledger import (
@@ -235,12 +236,9 @@ class SqlLedger:
                 continue
             except Unopened as missing:
                 await self._open(tenant, missing)
-            except DBAPIError as error:
+            except (DBAPIError, psycopg.Error) as error:
                 failures += 1
-                # A connection that broke: whether its transaction was committed does not matter,
-                # for every call may be repeated.
-                lost = getattr(error.orig, "sqlstate", None) in _LOST_RACES
-                if not (lost or error.connection_invalidated) or failures == _TRIES:
+                if failures == _TRIES or not _passes(error):
                     raise
 
     async def _open(self, tenant: str, missing: Unopened) -> None:
@@ -250,6 +248,15 @@ class SqlLedger:
             open_accounts(connection, live, missing.wanted)
 
         await self._book(tenant, work, everybody=True)
+
+
+def _passes(error: DBAPIError | psycopg.Error) -> bool:
+    """Whether the same transaction may succeed now."""
+    if isinstance(error, DBAPIError):
+        # Of a connection that broke: whether its transaction was committed does not matter, for
+        # every call may be repeated.
+        return error.connection_invalidated or getattr(error.orig, "sqlstate", "") in _LOST_RACES
+    return error.sqlstate in _LOST_RACES or isinstance(error, psycopg.OperationalError)
 
 
 def _weigh(
@@ -313,7 +320,7 @@ def _carry_out(
     at: datetime | None = None,
     within_limits: bool = False,
 ) -> None:
-    """Write the reservations that change, their transfers, and at last the balances."""
+    """Write the reservations that change, their transfers, and at last the balances; commit."""
     changes = [(was, now) for was, now in changes if was != now]
     if live is not None:
         # A number of 0 is that of an account that is not opened.
@@ -324,16 +331,17 @@ def _carry_out(
             raise Unopened(live.at, unopened)
     new = [now.row() for was, now in changes if was is None]
     changed = [now.row() for was, now in changes if was is not None]
-    if new:
-        connection.execute(_NEW, new)
-    if changed:
-        connection.execute(_CHANGE, [row | {"this": row["key"]} for row in changed])
-    movements: list[Movement] = []
-    for was, now in changes:
-        old = was or replace(now, state="released")
-        movements.append(movement(kind, at or now.at, old, now))
-    write(connection, movements)
-    balance(connection, movements, within_limits=within_limits)
+    movements = [
+        movement(kind, at or now.at, was or replace(now, state="released"), now)
+        for was, now in changes
+    ]
+    with to_the_commit(connection):
+        if new:
+            connection.execute(_NEW, new)
+        if changed:
+            connection.execute(_CHANGE, [row | {"this": row["key"]} for row in changed])
+        write(connection, movements)
+        balance(connection, movements, within_limits=within_limits)
 
 
 _NEW = insert(reservations)

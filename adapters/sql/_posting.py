@@ -1,15 +1,20 @@
 """Movements: entries that sum to zero, and the balances that follow them.
 
 What all jobs of a tenant contend for are the rows of his accounts. They are written last, in one
-statement, so that they are locked for no longer than that statement and the commit.
+statement, and PostgreSQL is told to commit in the same breath: they are locked while it does so,
+and not until this process, or the network, finds time to ask for it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+import psycopg
 from sqlalchemy import ARRAY, BigInteger, Connection, String, bindparam, insert, text, update
 
 from adapters.sql._engine import Moment
@@ -62,15 +67,50 @@ def shut_out(connection: Connection, tenant: str, *, everybody: bool) -> None:
         tenant: whose.
         everybody: nobody else may book for the tenant either, for we change his accounts.
     """
-    if connection.dialect.name == "postgresql":
+    if _is_postgresql(connection):
         digest = hashlib.blake2b(tenant.encode(), digest_size=8, person=b"qsaga ledger").digest()
-        connection.execute(
-            _LOCK if everybody else _LOCK_SHARED, {"key": int.from_bytes(digest, signed=True)}
-        )
+        # Beginning the transaction and locking are one trip to the server.
+        with _driver(connection).pipeline():
+            connection.execute(
+                _LOCK if everybody else _LOCK_SHARED, {"key": int.from_bytes(digest, signed=True)}
+            )
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
+
+
+@contextmanager
+def to_the_commit(connection: Connection) -> Iterator[None]:
+    """The last statements of a transaction, none of which is asked for an answer.
+
+    PostgreSQL gets them and the commit in one trip; SQLite commits when the transaction ends.
+
+    Raises:
+        Outbid: there was not enough left.
+        psycopg.Error: as SQLAlchemy would raise it, but bare.
+    """
+    if not _is_postgresql(connection):
+        yield
+        return
+    driver = _driver(connection)
+    try:
+        with driver.pipeline():
+            yield
+            driver.commit()
+    except psycopg.errors.DivisionByZero as error:
+        raise Outbid from error
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise TypeError(f"{driver!r} is no connection of psycopg")
+    return driver
 
 
 def write(connection: Connection, movements: list[Movement]) -> None:
@@ -85,7 +125,7 @@ def write(connection: Connection, movements: list[Movement]) -> None:
             "key": movement.key,
             "at": movement.at,
         }
-        if connection.dialect.name == "postgresql":
+        if _is_postgresql(connection):
             booked_on, sides, amounts = zip(*rows, strict=True)
             columns = {"a": list(booked_on), "s": list(sides), "m": list(amounts)}
             connection.execute(_TRANSFER, head | columns)
@@ -103,7 +143,7 @@ def write(connection: Connection, movements: list[Movement]) -> None:
 _HEAD = insert(transfers).returning(transfers.c.id)
 _ENTRIES = insert(entries)
 
-# One round trip for a transfer and all of its entries.
+# One statement for a transfer and all of its entries.
 _TRANSFER = text(
     """
     WITH transfer AS (
@@ -136,7 +176,8 @@ def balance(
         within_limits: what is added to an account must still be left there.
 
     Raises:
-        Outbid: it is not; the transaction is to be rolled back.
+        Outbid: it is not; the transaction is to be rolled back. PostgreSQL says so by dividing by
+            zero, for which ``to_the_commit`` raises it.
     """
     touched = sorted({a for m in movements for a in (*m.held, *m.spent)})
     held = [sum(m.held.get(a, 0) for m in movements) for a in touched]
@@ -144,33 +185,38 @@ def balance(
     need = [h + s if within_limits else 0 for h, s in zip(held, spent, strict=True)]
     if not touched:
         return
-    if connection.dialect.name == "postgresql":
+    if _is_postgresql(connection):
         columns = {"a": touched, "h": held, "s": spent, "n": need}
-        done = connection.execute(_BALANCE, columns)
-    else:
-        rows = zip(touched, held, spent, need, strict=True)
-        done = connection.execute(
-            _BALANCE_ONE, [{"a": a, "h": h, "s": s, "n": n} for a, h, s, n in rows]
-        )
+        connection.execute(_BALANCE, columns)
+        return
+    rows = zip(touched, held, spent, need, strict=True)
+    done = connection.execute(
+        _BALANCE_ONE, [{"a": a, "h": h, "s": s, "n": n} for a, h, s, n in rows]
+    )
     if done.rowcount != len(touched):
         raise Outbid
 
 
-# In the order of their numbers, so that two who lock the same accounts cannot lock each other out.
+# Locked in the order of their numbers, so that two who book on the same accounts cannot lock each
+# other out. The division fails, and with it the transaction, unless each had enough left.
 _BALANCE = text(
     """
-    UPDATE ledger_accounts AS account
-    SET held = account.held + change.held, spent = account.spent + change.spent
-    FROM (
-        SELECT locked.id, asked.held, asked.spent, asked.need
-        FROM unnest(:a, :h, :s, :n) AS asked (id, held, spent, need)
-        JOIN ledger_accounts AS locked ON locked.id = asked.id
-        ORDER BY locked.id FOR UPDATE OF locked
-    ) AS change
-    WHERE account.id = change.id AND (
-        change.need <= 0 OR account.allowance IS NULL
-        OR account.allowance - account.held - account.spent >= change.need
+    WITH changed AS (
+        UPDATE ledger_accounts AS account
+        SET held = account.held + change.held, spent = account.spent + change.spent
+        FROM (
+            SELECT locked.id, asked.held, asked.spent, asked.need
+            FROM unnest(:a, :h, :s, :n) AS asked (id, held, spent, need)
+            JOIN ledger_accounts AS locked ON locked.id = asked.id
+            ORDER BY locked.id FOR UPDATE OF locked
+        ) AS change
+        WHERE account.id = change.id AND (
+            change.need <= 0 OR account.allowance IS NULL
+            OR account.allowance - account.held - account.spent >= change.need
+        )
+        RETURNING account.id
     )
+    SELECT 1 / CAST(count(*) = cardinality(:a) AS integer) FROM changed
     """
 ).bindparams(*(bindparam(name, type_=ARRAY(BigInteger)) for name in "ahsn"))
 

@@ -192,7 +192,7 @@ def _statement(statement: Statement) -> RenderableType:
     pairs: list[Row] = [("tenant", Text(who.name, style="bold")), ("currency", who.currency)]
     for line in statement.lines:
         name = line.unit.value.replace("_", " ")
-        text = f"{line.text()} (this {line.period.value}; {line.spent:f} used, {line.held:f} held)"
+        text = f"{line.text()} ({line.period.words}; {line.spent:f} used, {line.held:f} held)"
         pairs.append((name, text))
     pairs.append(("when spent", who.when_spent))
     pairs.append(("identity", "required" if who.identity_required else "not required"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from qsaga.core.admission import Admission
 from qsaga.core.approval import Alternative, ApprovalRecord, ApprovalRequest, ApprovalTerms
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
 from qsaga.core.outcome import FALLBACK_LAYER
 from qsaga.core.states import Rung
-from qsaga.core.steps import Admission
 
 
 def approval_request(

@@ -40,6 +40,11 @@ class Period(StrEnum):
     YEAR = "year"
     EVER = "ever"
 
+    @property
+    def words(self) -> str:
+        """For people: during which time."""
+        return "in all" if self is Period.EVER else f"this {self.value}"
+
     def begin(self, at: datetime) -> datetime:
         """The start of the period that ``at`` lies in."""
         day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -190,7 +195,7 @@ class Shortage(Contract):
         )
         return (
             f"{_short(self.wanted)} {name} wanted, tenant {tenant!r} has {_short(self.left)} of "
-            f"{_short(self.limit)} left this {self.period.value} ({until})"
+            f"{_short(self.limit)} left {self.period.words} ({until})"
         )
 
 

@@ -91,12 +91,13 @@ async def waiting(handle: JobHandle) -> None:
 
 async def reached(handle: JobHandle, state: JobState) -> None:
     """Until the job or its run is in the state."""
+    progress = await handle.progress()
     for _ in range(1200):
-        progress = await handle.progress()
         if state in (progress.job.state, progress.run and progress.run.state):
             return
         assert not progress.job.state.final, progress.job
         await asyncio.sleep(0.02)
+        progress = await handle.progress()
     raise AssertionError(f"{handle.job_id} is not {state.value}: {progress.job}")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -205,6 +208,44 @@ async def test_a_flood_of_refused_signals_harms_nobody(asking: Asking) -> None:
         names = [e.activity_task_scheduled_event_attributes.activity_type.name for e in asked]
         assert names.count("review") == 1
         assert len(history.events) < 60 * 4 + 60
+
+
+@pytest.mark.parametrize(("way", "last"), [("no", "decided"), ("silence", "expired")])
+async def test_people_hear_of_the_end_although_the_job_is_over(
+    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path, way: str, last: str
+) -> None:
+    with told() as (url, notices):
+        policy = ASK + DEAR + "expires = 1.0\nremind = 0.2\n"
+        async with asking_stack(dev_env, emulator, tmp_path, policy, notify_url=url) as stack:
+            handle = await started(stack)
+            if way == "no":
+                await handle.reject("no", by="bob")
+            await ended(stack, handle)
+            assert notices[0]["kind"] == "approval_asked"
+            assert (notices[-1]["kind"], notices[-1]["to"]) == (last, ["alice"])
+
+
+@contextmanager
+def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A web hook and what it was told."""
+    notices: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            notices.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        serving = Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}/", notices
+        server.shutdown()
+        serving.join()
 
 
 async def test_a_worker_that_dies_while_it_weighs_leaves_one_decision(asking: Asking) -> None:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from multiprocessing.synchronize import Barrier
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql import SqlLedger, open_engine
@@ -159,6 +159,27 @@ async def test_no_money_slips_through_a_change_of_currency(engine: AsyncEngine) 
     assert (await ledger.books()).closed
 
 
+async def test_a_server_that_hung_up_is_asked_again(engine: AsyncEngine) -> None:
+    ledger = SqlLedger(engine)
+    await ledger.put_tenant(ACME.model_copy(update={"jobs": None}), AT)
+    await asyncio.gather(
+        *(ledger.release((f"k{n}",), AT, tenant="acme", job_id="j") for n in "abc")
+    )
+    if engine.dialect.name == "postgresql":
+        async with engine.connect() as connection:
+            await connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+    else:
+        with ledger._writer._direct.connect() as connection:
+            connection.connection.dbapi_connection.close()
+    assert await ledger.reserve("acme", "acme/1", (second("a"),), AT) == ()
+    assert [r.key for r in await ledger.held()] == ["a"]
+
+
 def die(url: str) -> None:
     """Reserve, and be killed when all is written but the balances."""
     engine = open_engine(url)
@@ -166,7 +187,7 @@ def die(url: str) -> None:
 
     @event.listens_for(ledger._writer._direct, "before_cursor_execute")
     def _kill(_c: object, _cursor: object, sql: str, *_: object) -> None:
-        if sql.lstrip().startswith("UPDATE ledger_accounts"):
+        if "UPDATE ledger_accounts" in sql:
             os.kill(os.getpid(), signal.SIGKILL)
 
     asyncio.run(ledger.reserve("acme", "acme/1", (second("a"),), AT))
