@@ -179,12 +179,14 @@ class Admit(AdmitStep, ReadmitStep):
         # the backends would say today.
         record = await self._records.get(given.job_id)
         closed = record.result if record else None
-        if record is None or closed is None or closed.decision is None:
+        if record is None or closed is None:
             return None
         if record.payload_hash != given.request.payload_hash():
             raise KeyConflict(f"key: {given.job_id!r} belongs to a job with another payload")
+        # A job that ended before it was decided on has none; nobody looks at this one.
+        decision = closed.decision or decide(self._terms.policy, await self._facts(given.request))
         return Admission(
-            decision=closed.decision,
+            decision=decision,
             deployment=self._terms.deployment,
             grace=self._terms.grace,
             closed=closed,

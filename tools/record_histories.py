@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+TOLD = ("stories", "layers", "duplicates", "approvals", "guarded")
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 
 
@@ -16,7 +17,7 @@ def main() -> int:
     fresh = FOLDER.with_name("histories.new")
     shutil.rmtree(fresh, ignore_errors=True)
     environment = os.environ | {"QSAGA_RECORD_HISTORIES": str(fresh)}
-    told = [f"tests/workflows/test_{name}.py" for name in ("stories", "layers", "duplicates")]
+    told = [f"tests/workflows/test_{name}.py" for name in TOLD]
     stories = [sys.executable, "-m", "pytest", "-q", *told]
     failed = subprocess.run(stories, env=environment, check=False).returncode
     if failed:

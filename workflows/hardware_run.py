@@ -47,12 +47,19 @@ with workflow.unsafe.imports_passed_through():
         Submitted,
     )
     from workflows.identified import require_parent
-    from workflows.layers import HEARTBEAT, ONE_ATTEMPT, LayerEnded, Stopwatch, insist, unbroken
+    from workflows.layers import (
+        HEARTBEAT,
+        LOCAL_TRY,
+        ONE_ATTEMPT,
+        LayerEnded,
+        Stopwatch,
+        insist,
+        unbroken,
+    )
 
 G = TypeVar("G")
 R = TypeVar("R")
 
-LOCAL_TRY = timedelta(seconds=5)
 OPERATOR = "cancelled by an operator"
 
 
@@ -281,7 +288,7 @@ class HardwareRun:
                 settled = await self._close_account()
             report = report.model_copy(update={"cost": settled.cost, "account": settled})
         elif self._request.hold:
-            await self._settle(self._settlement("not_answered", ()))
+            await insist(self._request.tag, SettleStep.settle, self._settlement("not_answered", ()))
         self._closed = True
         if self._report_wanted and self._told is None:
             await self._tell_job(report)
@@ -293,7 +300,7 @@ class HardwareRun:
             # The job may have gone on, or go on now: then the result is a late one.
             late = raw.result if self._giving_up else None
             outcome: Outcome = "late" if late else "answered"
-            given = self._settlement(outcome, self._jobs(), late)
+            given = self._settlement(outcome, (self._remote,) if self._remote else (), late)
             try:
                 settled = await workflow.execute_local_activity_method(
                     SettleStep.settle, given, schedule_to_close_timeout=LOCAL_TRY
@@ -301,7 +308,7 @@ class HardwareRun:
             except FailureError:  # no ActivityError, where a local activity raised it
                 # The books cannot be written now; the answer must not wait for them.
                 await self._tell_job(report.model_copy(update={"account_open": True}))
-                settled = await self._settle(given)
+                settled = await insist(self._request.tag, SettleStep.settle, given)
             if late is not None or not self._giving_up:
                 return settled
 
@@ -325,7 +332,9 @@ class HardwareRun:
         outcome: Outcome = "late" if late else "not_answered"
         own = tuple(j for j in ended.jobs if j.provider_job_id == known) or ended.jobs[:1]
         extras = tuple(j for j in ended.jobs if j not in own)
-        return await self._settle(self._settlement(outcome, own, late, extras))
+        return await insist(
+            self._request.tag, SettleStep.settle, self._settlement(outcome, own, late, extras)
+        )
 
     async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
         self._see(job)
@@ -334,12 +343,6 @@ class HardwareRun:
         except LayerEnded as end:
             workflow.logger.warning("late result of %s lost: %s", job.provider_job_id, end.reason)
             return None
-
-    async def _settle(self, given: SettleInput) -> Settled:
-        return await insist(self._request.tag, SettleStep.settle, given)
-
-    def _jobs(self) -> tuple[RemoteJob, ...]:
-        return (self._remote,) if self._remote else ()
 
     def _settlement(
         self,

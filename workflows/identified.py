@@ -28,7 +28,12 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RetryPolicy
 from temporalio.converter import default
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 from temporalio.worker import (
     HandleSignalInput,
     HandleUpdateInput,
@@ -263,8 +268,10 @@ async def _verified() -> Caller:
             schedule_to_close_timeout=LOCAL_TRY,
             retry_policy=RETRY,
         )
-    except ActivityError as error:
-        cause = error.cause
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            raise asyncio.CancelledError from error
+        cause = _cause(error)
         kind = cause.type if isinstance(cause, ApplicationError) else None
         said = cause.message if isinstance(cause, ApplicationError) else f"token: {cause}"
         raise ApplicationError(said, type=kind or "Unauthenticated", non_retryable=True) from error
@@ -280,12 +287,17 @@ async def _holds(about: tuple[str, ...], mac: str) -> bool:
             schedule_to_close_timeout=LOCAL_TRY,
             retry_policy=RETRY,
         )
-    except ActivityError as error:
+    except FailureError as error:
         if is_cancelled_exception(error):
             raise asyncio.CancelledError from error
-        workflow.logger.error("a seal could not be checked: %s", error.cause)
+        workflow.logger.error("a seal could not be checked: %s", _cause(error))
         return False
     return good
+
+
+def _cause(error: FailureError) -> BaseException | None:
+    """What went wrong: a local activity's failure comes bare, or wrapped like another's."""
+    return error.cause if isinstance(error, ActivityError) else error
 
 
 def _step_headers(step: str) -> dict[str, str | None]:

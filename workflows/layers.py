@@ -25,6 +25,9 @@ HEARTBEAT = timedelta(seconds=8)
 ONE_ATTEMPT = timedelta(seconds=150)
 """No single attempt of provider I/O takes longer; the adapter ends its calls well before."""
 
+LOCAL_TRY = timedelta(seconds=5)
+"""For a local activity; then it is tried as a remote one."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
 """Seconds before a step of a closing is tried again after it failed for good."""
 

@@ -50,7 +50,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.approval import ApprovalDesk
     from workflows.hardware_rung import HardwareRung, circuit_of
     from workflows.job_log import JobLog
-    from workflows.layers import REFUSALS, LayerEnded, Stopwatch, unbroken
+    from workflows.layers import LOCAL_TRY, REFUSALS, LayerEnded, Stopwatch, unbroken
 
 NO_JOB = ("InvalidRequest", "KeyConflict", "Unauthenticated", "Forbidden")
 """Refusals that leave no job behind: the key is free for a better request."""
@@ -58,7 +58,6 @@ ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
 """A signal to a job that is refused leaves no trace."""
 PUBLISHED_RUNGS = 2
 """Of so many rungs the start is published; with the end, three upserts at most."""
-LOCAL_TRY = timedelta(seconds=5)
 REMOTE_TRY = timedelta(seconds=60)
 SOLVER_SLACK = 15.0
 

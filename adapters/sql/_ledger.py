@@ -46,7 +46,6 @@ _LOST_RACES = frozenset({"23505", "40001", "40P01"})
 """PostgreSQL: the same key came in between, or two transactions were in each other's way."""
 
 _TRIES = 10
-_ORDER = tuple(Unit)
 
 
 class SqlLedger:
