@@ -21,7 +21,7 @@ from qsaga.core.errors import (
     ProviderError,
     Unauthenticated,
 )
-from qsaga.core.facts import BackendFacts, Facts
+from qsaga.core.facts import BackendFacts, Decision, Facts
 from qsaga.core.identity import Caller, Role, require, said_to_be
 from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample, submission_tag
 from qsaga.core.ledger import Amounts, Hold, Ledger, Shortage, Tenant, hold_key
@@ -258,7 +258,7 @@ class Admit(AdmitStep, ReadmitStep):
         # One that is refused is given back what it may hold when it is closed. Released here, its
         # keys could not be held any more, and a repeat would find nothing short.
         short = await self._hold(request, admission, at, dry_run=dry_run)
-        if short and Rung.HARDWARE in admission.decision.ladder and _falls_back(tenant):
+        if short and _without(admission.decision, tenant):
             try:
                 admission = self._without_hardware(admission, _text(request, short))
             except PolicyRefused as error:
@@ -329,8 +329,13 @@ class Admit(AdmitStep, ReadmitStep):
         return "; ".join(line.text() for line in statement.lines if line.limit is not None)
 
 
-def _falls_back(tenant: Tenant | None) -> bool:
-    return tenant is not None and tenant.when_spent == "fallback"
+def _without(decision: Decision, tenant: Tenant | None) -> bool:
+    """Whether a job goes on without the hardware that there is no budget for."""
+    if Rung.HARDWARE not in decision.ladder:
+        return False
+    # Behind another rung it most likely would not have been used.
+    wanted = decision.ladder[0] is Rung.HARDWARE
+    return not wanted or (tenant is not None and tenant.when_spent == "fallback")
 
 
 def _text(request: JobRequest, short: tuple[Shortage, ...]) -> str:

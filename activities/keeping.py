@@ -51,6 +51,9 @@ class Keeping:
         complete = True
         for workflow_id in (job_id, *gone.run_ids):
             complete = await archive.forget(workflow_id, before) and complete
+        for begin in ("plan", "operation/record", "operation/reproduce"):
+            # They hold the request, or the record. One that is asked for now is still running.
+            await archive.forget(f"{begin}/{job_id}/", before, prefix=True)
         for ref in gone.artefacts:
             deleted = await asyncio.to_thread(self._artefacts.delete, ref, before)
             complete = complete and deleted

@@ -74,7 +74,7 @@ class Operate(OperateStep):
         """Check the role, do it, note it."""
         operation = given.operation
         try:
-            caller = self._caller(given)
+            caller = await self._caller(given)
         except (Unauthenticated, Forbidden) as error:
             await self._note(given, current_caller(), str(error), refused=True)
             raise
@@ -83,15 +83,24 @@ class Operate(OperateStep):
             await self._note(given, caller, report.text)
         return report
 
-    def _caller(self, given: OperateInput) -> Caller:
+    async def _caller(self, given: OperateInput) -> Caller:
         caller = current_caller()
-        if caller is None and not self._required:
-            caller = said_to_be(given.by)
         roles, tenant = ROLES[given.operation.kind], _tenant(given.operation)
+        if caller is None and not await self._guarded(tenant):
+            caller = said_to_be(given.by)
         if isinstance(given.operation, GetHistory | GetAudit | Tenants) and tenant is None:
             tenant = _only(caller)
         role = next((role for role in roles if caller and role in caller.roles), roles[0])
         return require(caller, role, tenant)
+
+    async def _guarded(self, tenant: str | None) -> bool:
+        """Whether who asks must prove who he is; for all tenants, if any of them demands it."""
+        if self._required:
+            return True
+        if tenant is None:
+            return any(one.identity_required for one in await self._desk.ledger.tenants())
+        known = await self._desk.ledger.tenant(tenant)
+        return known is not None and known.identity_required
 
     async def _note(
         self, given: OperateInput, caller: Caller | None, text: str, *, refused: bool = False
@@ -105,8 +114,8 @@ class Operate(OperateStep):
                 verified=caller is not None and caller.verified,
                 action="refused" if refused else AUDITED[operation.kind],
                 tenant=_tenant(operation),
-                subject=getattr(operation, "job_id", "") or operation.kind,
-                reason=text,
+                subject=_subject(operation),
+                reason=f"{operation.why}: {text}" if isinstance(operation, Forget) else text,
                 detail=operation.model_dump(mode="json"),
             )
         )
@@ -189,6 +198,16 @@ class Operate(OperateStep):
         if record is None:
             raise NoSuchJob(f"no job {job_id!r} is known")
         return record
+
+
+def _subject(operation: Operation) -> str:
+    """What an operation is done to."""
+    match operation:
+        case PutTenant():
+            return operation.tenant.name
+        case GetRecord() | Forget() | Reproduce():
+            return operation.job_id
+    return operation.kind
 
 
 def _tenant(operation: Operation) -> str | None:

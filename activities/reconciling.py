@@ -10,12 +10,14 @@ from temporalio import activity
 from temporalio.client import Client
 
 from qsaga.core.archive import Archive
-from qsaga.core.jobs import deployment_tag
+from qsaga.core.jobs import deployment_tag, tenant_of
 from qsaga.core.ledger import Ledger, Reservation
 from qsaga.core.operations import Difference, OperationReport, Reconciliation
 from qsaga.core.oversight import OperateInput
 from qsaga.core.ports import QuantumProvider, RemoteJob
 from qsaga.core.records import AuditEntry, AuditLog, BookedRun, JobRecords
+from qsaga.core.results import JobResult, Transition, Unanswered
+from qsaga.core.states import JobState
 
 AT_ONCE = 8
 """Remote jobs asked for at the same time."""
@@ -39,10 +41,12 @@ class Reconciling:
 
     async def reconcile(self, given: OperateInput, *, repair: bool) -> OperationReport:
         """The comparison, and what was released."""
-        orphans = await self._orphans()
+        orphans, lost = await self._orphans(), await self._lost()
         released: tuple[str, ...] = ()
         if repair:
             released = await self._release(given, orphans)
+            for job_id in lost:
+                await self._close(given, job_id)
         remote = await self._remote()
         name = self._provider.name if self._provider else "none"
         booked = {run.provider_job_id: run for run in await self._records.booked(name)}
@@ -58,12 +62,13 @@ class Reconciling:
             account_consumed=usage.consumed if usage else None,
             account_limit=usage.limit if usage else None,
             orphans=orphans,
+            lost=lost,
             released=released,
         )
         text = (
             f"{found.remote_jobs} remote jobs, {found.charged} quantum seconds charged, "
             f"{found.booked} booked, {len(differences)} differences, {len(orphans)} reservations "
-            f"without a job, {len(released)} released"
+            f"without a job, {len(lost)} jobs ended from outside, {len(released)} released"
         )
         return OperationReport(kind="reconcile", text=text, reconciliation=found)
 
@@ -112,22 +117,60 @@ class Reconciling:
                 orphans.append(held)
         return tuple(orphans)
 
+    async def _lost(self) -> tuple[str, ...]:
+        """Jobs without a closing record that are not at work and left no result behind."""
+        archive = self._archive(activity.client())
+        return tuple(
+            [
+                job_id
+                for job_id in await self._records.at_work()
+                if not await archive.running(job_id) and not await archive.completed(job_id)
+            ]
+        )
+
+    async def _close(self, given: OperateInput, job_id: str) -> None:
+        record = await self._records.get(job_id)
+        if record is None:
+            return
+        await self._note(given, job_id, job_id, "closed as failed: ended from outside")
+        tenant, _, key = job_id.partition("/")
+        await self._records.close(
+            JobResult(
+                job_id=job_id,
+                tenant=tenant,
+                key=key,
+                payload_hash=record.payload_hash,
+                state=JobState.FAILED,
+                unanswered=Unanswered(reason="the job was ended from outside"),
+                decision=record.decision,
+                transitions=(
+                    Transition(state=JobState.RECEIVED, at=record.opened),
+                    Transition(state=JobState.FAILED, at=given.at),
+                ),
+                submitter=record.submitter,
+            )
+        )
+
+    async def _note(self, given: OperateInput, what: str, job_id: str, text: str) -> None:
+        await self._audit.note(
+            AuditEntry(
+                id=f"{given.id}/repair/{what}",
+                at=given.at,
+                who="qsaga",
+                verified=True,
+                action="repair",
+                tenant=tenant_of(job_id),
+                subject=job_id,
+                reason=text,
+            )
+        )
+
     async def _release(
         self, given: OperateInput, orphans: tuple[Reservation, ...]
     ) -> tuple[str, ...]:
         for held in orphans:
-            await self._audit.note(
-                AuditEntry(
-                    id=f"{given.id}/repair/{held.key}",
-                    at=given.at,
-                    who="qsaga",
-                    verified=True,
-                    action="repair",
-                    tenant=held.tenant,
-                    subject=held.job_id,
-                    reason=f"reservation {held.key} released: neither job nor run is at work",
-                )
-            )
+            text = f"reservation {held.key} released: neither job nor run is at work"
+            await self._note(given, held.key, held.job_id, text)
             await self._ledger.release(
                 (held.key,), given.at, tenant=held.tenant, job_id=held.job_id
             )

@@ -45,13 +45,20 @@ class TemporalArchive:
 
     async def running(self, workflow_id: str) -> bool:
         """Whether a workflow of that id is at work."""
+        return await self._status(workflow_id) is WorkflowExecutionStatus.RUNNING
+
+    async def completed(self, workflow_id: str) -> bool:
+        """Whether a workflow of that id has ended with a result."""
+        return await self._status(workflow_id) is WorkflowExecutionStatus.COMPLETED
+
+    async def _status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
         try:
             described = await self._client.get_workflow_handle(workflow_id).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                return False
+                return None
             raise
-        return described.status is WorkflowExecutionStatus.RUNNING
+        return described.status
 
     async def jobs(self) -> AsyncIterator[HeldJob]:
         """All jobs that run or have ended with a result, oldest first."""
@@ -96,10 +103,11 @@ class TemporalArchive:
         found: C = await handle.result()
         return found
 
-    async def forget(self, workflow_id: str, before: datetime) -> bool:
+    async def forget(self, workflow_id: str, before: datetime, *, prefix: bool = False) -> bool:
         """Delete every closed run of a workflow, and its payloads kept beside Temporal."""
         everything = True
-        async for execution in self._client.list_workflows(f"WorkflowId = '{workflow_id}'"):
+        query = f"WorkflowId {'STARTS_WITH' if prefix else '='} '{workflow_id}'"
+        async for execution in self._client.list_workflows(query):
             if execution.status is WorkflowExecutionStatus.RUNNING:
                 everything = False
                 continue

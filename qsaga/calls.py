@@ -15,7 +15,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from qsaga.caller import caller_name
 from qsaga.core.errors import InvalidRequest, NoSuchJob, QsagaError, Unreachable, from_failure
-from qsaga.core.operations import OPERATION, Operation, OperationInput, OperationReport
+from qsaga.core.operations import (
+    OPERATION,
+    GetRecord,
+    Operation,
+    OperationInput,
+    OperationReport,
+    Reproduce,
+)
 from qsaga.core.validation import invalid_request
 from qsaga.settings import Settings
 
@@ -54,7 +61,9 @@ async def operate(
         given = OperationInput(operation=operation, by=by or caller_name(settings))
     except ValidationError as error:
         raise invalid_request(error) from error
-    workflow_id = f"operation/{operation.kind}/{uuid4().hex}"
+    # What is about one job bears its id, so that it can be forgotten with the job.
+    about = f"{operation.job_id}/" if isinstance(operation, GetRecord | Reproduce) else ""
+    workflow_id = f"operation/{operation.kind}/{about}{uuid4().hex}"
     try:
         with translated(workflow_id):
             report: OperationReport = await client.execute_workflow(

@@ -28,6 +28,8 @@ with workflow.unsafe.imports_passed_through():
 
 KEPT = 50
 """Refused decisions beyond so many are answered, not kept: a flood must not fill the history."""
+REVIEWED = 10
+"""Decisions of a job that are weighed whatever they say; then only those that may count are."""
 NOTICE_TRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=4)
 NOTICE_TIME = timedelta(minutes=2)
 LAST_WORD = 2.0
@@ -58,13 +60,19 @@ class ApprovalDesk:
     async def decide(self, decision: ApprovalDecision) -> Decided:
         """Have a decision weighed; what came of it, also where it does not count."""
         why = self.refusal(decision)
-        if why:
+        if why and not self._worth_a_review:
             refused = Decided(decision=decision, by=decision.by, at=workflow.now(), refused=why)
             self._note(refused)
             return refused
         waiting = _Waiting(decision, caller_token(), asyncio.Future())
         self._inbox.append(waiting)
         return await waiting.verdict
+
+    @property
+    def _worth_a_review(self) -> bool:
+        """Whether a decision is audited although it will not count: neither late nor a flood."""
+        waits = self.record is not None and self.record.outcome == "waiting"
+        return waits and self._weighed + len(self._inbox) < REVIEWED
 
     async def wait(self, request: ApprovalRequest, *, guarded: bool) -> ApprovalRecord:
         """Ask, and wait until enough people have said yes, one no, or time is up."""

@@ -84,3 +84,8 @@ def booked_of(provider: str) -> Select[Any]:
     return select(
         charges.c.provider_job_id, charges.c.job_id, charges.c.run_id, charges.c.quantum_seconds
     ).where(charges.c.provider == provider)
+
+
+def still_open() -> Select[Any]:
+    """The ids of jobs that have not been closed."""
+    return select(jobs.c.job_id).where(jobs.c.closed.is_(None)).order_by(jobs.c.job_id)

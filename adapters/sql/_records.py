@@ -26,6 +26,7 @@ from adapters.sql._history import (
     history_row,
     matching,
     oldest_open,
+    still_open,
 )
 from adapters.sql._tables import job_artefacts, jobs, late_results, runs
 from qsaga.core.approval import ApprovalRecord
@@ -192,6 +193,11 @@ class SqlJobRecords:
         """Jobs closed before ``moment`` that have no open run and are not forgotten, by id."""
         async with reading(self._engine) as connection:
             return tuple(await connection.scalars(forgettable(tenant, moment)))
+
+    async def at_work(self) -> tuple[str, ...]:
+        """Jobs that have a row and no closing record, by id."""
+        async with reading(self._engine) as connection:
+            return tuple(await connection.scalars(still_open()))
 
     async def oldest_at_work(self) -> datetime | None:
         """When the oldest job was opened that has not been closed; None if there is none."""

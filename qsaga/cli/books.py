@@ -229,5 +229,6 @@ def _reconciliation(found: Reconciliation, text: str) -> RenderableType:
         ("held, job ended", f"{one.job_id} since {one.at:%Y-%m-%d %H:%M} UTC")
         for one in found.orphans
     ]
+    pairs += [("ended from outside", job_id) for job_id in found.lost]
     pairs += [("released", key) for key in found.released]
     return rows(pairs)

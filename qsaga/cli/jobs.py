@@ -62,6 +62,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         "simulate": (text, "--simulate", "For a simulator."),
         "quantum_seconds": (float | None, "--quantum-seconds", "That may be charged."),
         "money": (text, "--money", "That the job may cost."),
+        "currency": (text, "--currency", "Of --money: USD, EUR, …"),
         "approval": (text, "--approval", "Waiting for a person."),
         "sensitivity": (
             text,

@@ -86,7 +86,7 @@ def approve(
         return
     missing = 0
     if record is not None and record.outcome == "waiting":
-        missing = record.request.terms.approvals - len(record.counted)
+        missing = record.request.terms.approvals - record.approvals
     more = f"; {number(missing, 'approval', 'more')} must follow" if missing > 0 else ""
     print(f"{split_job(job)} approved by {decided.by}{more}")
 
@@ -126,7 +126,7 @@ def _approvals(record: ApprovalRecord) -> str:
     """How many have said yes, who may, and what did not count."""
     terms = record.request.terms
     asked = (*terms.approvers, *(terms.escalate_to if record.escalated else ()))
-    words = [f"{len(record.counted)} of {terms.approvals}"]
+    words = [f"{record.approvals} of {terms.approvals}"]
     words += [f"{one.by}: {one.decision.why}" for one in record.counted]
     if record.outcome == "waiting":
         words.append("may decide: " + (", ".join(asked) or "every approver of the tenant"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ from qsaga.cli.requests import plain, split_job
 from qsaga.cli.views import print_to
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.facts import VERBS
-from qsaga.core.lineage import Reproduction
+from qsaga.core.lineage import Check, Reproduction
 from qsaga.core.operations import (
     Forget,
     GetAudit,
@@ -38,9 +39,11 @@ from qsaga.core.operations import (
 )
 from qsaga.core.records import AuditRow, HistoryQuery, HistoryRow
 from qsaga.core.states import JobState, Rung
-from qsaga.core.words import duration
+from qsaga.core.words import duration, money
 
 app = typer.Typer()
+KEPT = 24
+"""Characters of a hash that are shown."""
 
 Since = Annotated[str | None, typer.Option("--since", help="2026-11-01, or 7d, 12h, 30m ago.")]
 Limit = Annotated[int, typer.Option("--limit", help="The most to list.")]
@@ -171,6 +174,7 @@ def reproduce(job: Job, *, by: By = None, json: AsJson = False) -> None:
         print_json(again)
     else:
         print_to(out(), _reproduction(again))
+        out().print(report.text, style="bold")
     if not again.same:
         raise typer.Exit(1)
 
@@ -182,10 +186,19 @@ def _reproduction(again: Reproduction) -> Table:
     return _table(
         heads,
         (
-            (marks[one.same], one.what, one.recorded or "", one.again or "", one.note)
+            (marks[one.same], one.what, _short(one.recorded), _again(one), one.note)
             for one in checks
         ),
     )
+
+
+def _short(text: str | None) -> str:
+    """The beginning of a hash or of JSON: ``--json`` has all of it."""
+    return text[:KEPT] + ("…" if len(text) > KEPT else "") if text else ""
+
+
+def _again(one: Check) -> str:
+    return "" if one.same else _short(one.again)
 
 
 def _one_of(word: str | None, field: str, allowed: list[str]) -> str | None:
@@ -213,7 +226,7 @@ def _history(found: tuple[HistoryRow, ...]) -> Table:
                 row.verb,
                 " ".join(filter(None, (row.source, row.backend))),
                 None if row.seconds is None else duration(row.seconds),
-                f"{row.quantum_seconds:g} quantum s, {row.money} {row.currency}",
+                f"{row.quantum_seconds:g} quantum s, {money(Decimal(row.money), row.currency)}",
                 row.submitter,
             )
             for row in found

@@ -56,6 +56,7 @@ class Options:
     simulate: str | None = None
     quantum_seconds: float | None = None
     money: str | None = None
+    currency: str | None = None
     approval: str | None = None
     sensitivity: str | None = None
     region: list[str] | None = None
@@ -123,7 +124,7 @@ def _apply(data: dict[str, Any], options: Options) -> None:
     for name in TIMES:
         if name in given:
             _part(data, "budgets")[name] = seconds(given[name], f"budgets.{name}")
-    for name in ("quantum_seconds", "money"):
+    for name in ("quantum_seconds", "money", "currency"):
         if name in given:
             _part(data, "budgets")[name] = given[name]
     workload = _part(data, "workload")

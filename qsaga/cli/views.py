@@ -188,7 +188,7 @@ def approval_view(record: ApprovalRecord) -> Table:
         ("outcome", record.outcome),
         ("asked", f"{stamp(request.asked)}, until {stamp(request.expires)}"),
         ("rule", f"{terms.rule}: {terms.because}"),
-        ("approvals", f"{len(record.counted)} of {terms.approvals}"),
+        ("approvals", f"{record.approvals} of {terms.approvals}"),
     ]
     pairs += [
         (
@@ -228,7 +228,7 @@ def _waits_for(record: ApprovalRecord) -> str:
     request, terms = record.request, record.request.terms
     who = (*terms.approvers, *(terms.escalate_to if record.escalated else ()))
     return (
-        f"{len(record.counted)} of {terms.approvals} approvals by "
+        f"{record.approvals} of {terms.approvals} approvals by "
         f"{', '.join(who) or 'any approver'} until {stamp(request.expires)}: "
         f"{terms.because}"
     )

@@ -149,6 +149,11 @@ class ApprovalRecord(Contract):
         """The decisions that counted, in order."""
         return tuple(d for d in self.decided if not d.refused)
 
+    @property
+    def approvals(self) -> int:
+        """How many people have said yes."""
+        return sum(d.decision.verdict is Verdict.APPROVE for d in self.counted)
+
 
 def judge(record: ApprovalRecord | None, decision: ApprovalDecision, by: str, at: datetime) -> str:
     """Why a decision does not count; empty if it does.
@@ -216,7 +221,7 @@ def after(record: ApprovalRecord, decided: Decided) -> ApprovalRecord:
         return changed
     if decided.decision.verdict is Verdict.REJECT:
         return changed.model_copy(update={"outcome": "rejected"})
-    if len(changed.counted) >= record.request.terms.approvals:
+    if changed.approvals >= record.request.terms.approvals:
         return changed.model_copy(update={"outcome": "approved"})
     return changed
 

@@ -35,14 +35,19 @@ class Archive(Protocol):
     async def running(self, workflow_id: str) -> bool:
         """Whether a workflow of that id is at work."""
 
+    async def completed(self, workflow_id: str) -> bool:
+        """Whether a workflow of that id has ended with a result."""
+
     def jobs(self) -> AsyncIterator[HeldJob]:
         """All jobs that run or have ended with a result."""
 
     def runs(self) -> AsyncIterator[HeldRun]:
         """All hardware runs that run or have closed their account."""
 
-    async def forget(self, workflow_id: str, before: datetime) -> bool:
+    async def forget(self, workflow_id: str, before: datetime, *, prefix: bool = False) -> bool:
         """Delete every closed run of a workflow, and its payloads kept beside Temporal.
+
+        With ``prefix``, of all workflows whose id begins so.
 
         Payloads written or used after ``before`` stay, since another job may share them.
         Returns whether everything could be deleted.

@@ -54,8 +54,8 @@ class CheckBooks(StrictContract):
 class Reconcile(StrictContract):
     """Compare the ledger with what the provider says of this deployment's jobs.
 
-    Nothing is corrected, except that with ``repair`` reservations of jobs that have ended, and of
-    which no run is open, are released.
+    Nothing is corrected, except that with ``repair`` reservations of which neither job nor run is
+    at work are released, and jobs that were ended from outside are closed as failed.
     """
 
     kind: Literal["reconcile"] = "reconcile"
@@ -184,6 +184,7 @@ class Reconciliation(Contract):
     account_consumed: float | None = None
     account_limit: float | None = None
     orphans: tuple[Reservation, ...] = ()
+    lost: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
 
 

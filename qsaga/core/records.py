@@ -146,6 +146,9 @@ class JobRecords(Protocol):
     async def closed_before(self, tenant: str | None, moment: datetime) -> tuple[str, ...]:
         """Jobs closed before ``moment`` that have no open run and are not forgotten, by id."""
 
+    async def at_work(self) -> tuple[str, ...]:
+        """Jobs that have a row and no closing record, by id."""
+
     async def oldest_at_work(self) -> datetime | None:
         """When the oldest job was opened that has not been closed; None if there is none."""
 
@@ -171,9 +174,6 @@ AuditAction = Literal[
     "approve",
     "reject",
     "refused",
-    "cancel",
-    "expire",
-    "escalate",
     "put_tenant",
     "reconcile",
     "repair",

@@ -132,7 +132,7 @@ def _approval(record: ApprovalRecord) -> Iterator[str]:
         yield _decided(decided)
     match record.outcome:
         case "waiting":
-            missing = max(terms.approvals - len(record.counted), 0)
+            missing = max(terms.approvals - record.approvals, 0)
             yield f"It still waits for {number(missing, 'approval', 'more')}."
         case "approved":
             yield "So it was approved."

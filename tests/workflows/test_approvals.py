@@ -209,6 +209,11 @@ async def test_four_eyes(asking: Asking) -> None:
         assert result.approval is not None
         refused = [d for d in result.approval.decided if d.refused]
         assert [d.by for d in refused] == ["alice"]
+        rows = await stack.parts.audit.entries(subject=handle.job_id)
+        assert [(r.entry.who, r.entry.action) for r in rows] == [
+            ("alice", "refused"),
+            ("bob", "approve"),
+        ]
 
 
 async def test_two_approvers_and_nobody_twice(asking: Asking) -> None:

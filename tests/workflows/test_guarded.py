@@ -23,7 +23,7 @@ from qsaga.core.approval import DECIDE
 from qsaga.core.errors import Forbidden, InvalidRequest, PolicyRefused, Unauthenticated
 from qsaga.core.jobs import submission_tag
 from qsaga.core.ledger import Tenant
-from qsaga.core.operations import Forget, GetAudit, GetHistory, GetRecord, PutTenant
+from qsaga.core.operations import Forget, GetAudit, GetHistory, GetRecord, PutTenant, Rebuild
 from qsaga.core.results import JobResult
 from qsaga.core.runs import GIVE_UP, HARDWARE_RUN, QUANTUM_JOB, RUN_REPORTED
 from qsaga.core.states import JobState
@@ -270,7 +270,15 @@ async def test_a_raw_client_of_a_tenant_that_demands_it(
             await handle.result()
         assert isinstance(caught.value.cause, ApplicationError)
         assert caught.value.cause.type == "Unauthenticated"
+        for operation in (
+            PutTenant(tenant=Tenant(name="strict", identity_required=False)),
+            Forget(job_id="strict/x", why="y"),
+            Rebuild(),
+        ):
+            with pytest.raises(Unauthenticated):
+                await stack.client.operate(operation, by="mallory")
         # others need none
+        await stack.client.operate(PutTenant(tenant=Tenant(name="easy")), by="ops")
         result = await stack.run(abilene(tenant="easy", route="annealing", budgets={"solve": 0.1}))
         assert result.state is JobState.COMPLETED
 

@@ -88,6 +88,18 @@ async def test_a_tenant_who_falls_back_is_answered_without_hardware(dev: Stack) 
     assert dev.emulator.control.jobs() == []
 
 
+async def test_hardware_behind_another_rung_needs_no_budget(dev: Stack) -> None:
+    poor = Tenant(name="poorer", money=Budget(limit=Decimal(1)))
+    await dev.client.operate(PutTenant(tenant=poor))
+    request = abilene(tenant="poorer", route="annealing", budgets={"solve": 0.1})
+    result = await ended(dev, await dev.run(request))
+    assert result.state is JobState.COMPLETED
+    assert result.decision is not None
+    assert Rung.HARDWARE not in result.decision.ladder
+    refused = await dev.run(abilene(tenant="poorer"))
+    assert refused.state is JobState.REJECTED
+
+
 async def test_unknown_things_are_named(dev: Stack) -> None:
     with pytest.raises(InvalidRequest, match="tenant"):
         await dev.client.operate(GetStatement(tenant="nobody"))
@@ -152,9 +164,11 @@ async def test_forgotten_is_forgotten_everywhere(dev: Stack) -> None:
     edges = [[a, b] for i, a in enumerate(names) for b in names[i + 1 :]]
     problem = {"name": "maxcut", "data": {"edges": edges}}
     request = abilene(workload={"kind": "optimise", "problem": problem, "shots": 64})
+    await dev.client.plan(request)
     result = await ended(dev, await dev.run(request))
+    await dev.client.operate(GetRecord(job_id=result.job_id))
     other = await ended(dev, await dev.run(abilene()))
-    await visible(dev, 4)
+    await visible(dev, 6)
     folder = dev.settings.data_dir
     assert _mentions(folder, "zaphod")
     report = await dev.client.operate(Forget(job_id=result.job_id, why="asked by the owner"))
@@ -164,6 +178,8 @@ async def test_forgotten_is_forgotten_everywhere(dev: Stack) -> None:
     assert not _mentions(folder, "zaphod")
     for workflow_id in (result.job_id, dev.run_id(result)):
         await _gone(dev, workflow_id)
+    for begin in ("plan", "operation/record"):
+        await _unlisted(dev, f"{begin}/{result.job_id}/")
     record = await dev.record(result.job_id)
     assert record.result is None and record.request is None and record.forgotten is not None
     assert record.charges, "what was paid stays accountable"
@@ -207,6 +223,15 @@ async def _gone(stack: Stack, workflow_id: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"{workflow_id} is still there")
+
+
+async def _unlisted(stack: Stack, begin: str) -> None:
+    for _ in range(400):
+        query = f"WorkflowId STARTS_WITH '{begin}'"
+        if (await stack.temporal.count_workflows(query)).count == 0:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{begin} is still there")
 
 
 async def test_a_job_at_work_is_not_forgotten(dev: Stack) -> None:
@@ -280,9 +305,16 @@ async def test_a_job_that_was_terminated_leaves_nothing_after_repair(dev: Stack)
         assert len(await dev.parts.ledger.held()) == 2
         second = (await dev.client.operate(Reconcile(repair=True))).reconciliation
         assert second is not None and len(second.released) == 2
+        assert first.lost == second.lost == (handle.job_id,)
         await dev.books_are_clean()
         rows = (await dev.client.operate(GetAudit(subject=handle.job_id))).audit
-        assert [row.entry.action for row in rows] == ["repair", "repair"]
+        assert [row.entry.action for row in rows] == ["repair"] * 3
+        closed = (await dev.record(handle.job_id)).result
+        assert closed is not None and closed.state is JobState.FAILED
+        assert closed.unanswered is not None
+        assert closed.unanswered.reason == "the job was ended from outside"
+        third = (await dev.client.operate(Reconcile())).reconciliation
+        assert third is not None and third.lost == () and third.orphans == ()
     finally:
         dev.emulator.control.set_queue(0, 1.0)
 

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _alone(chosen.folder) as folder, Stage(folder / "stage", emulator=EMULATOR) as stage:
             scenes = asyncio.run(_play(stage, folder, console))
             if chosen.keep:
-                _keep(stage, console)
+                _keep(stage, folder, console)
     except (SetupError, StageError, BlockingIOError) as error:
         console.print(f"the demonstration cannot run: {error}", style="red", markup=False)
         return 1
@@ -121,9 +121,9 @@ def _policy(folder: Path) -> Path:
     return path
 
 
-def _keep(stage: Stage, console: Console) -> None:
+def _keep(stage: Stage, folder: Path, console: Console) -> None:
     """Hardware on again, and wait to be stopped."""
-    stage.restart_worker()
+    stage.restart_worker(QSAGA_POLICY_FILE=str(folder / "policy.toml"))
     shown = {name: value for name, value in stage.environment().items() if name[:6] == "QSAGA_"}
     console.print("\nStill up:", style="bold")
     console.print(f"  Temporal web UI  {stage.ui}", highlight=False)
