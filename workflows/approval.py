@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.oversight import NotifyStep, ReviewInput, ReviewStep
     from qsaga.core.records import Notice, NoticeKind
     from workflows.identified import as_caller, caller_token
-    from workflows.layers import RETRY
+    from workflows.layers import HEARTBEAT, RETRY
 
 KEPT = 50
 """Refused decisions beyond so many are answered, not kept: a flood must not fill the history."""
@@ -129,6 +129,7 @@ class ApprovalDesk:
                     given,
                     schedule_to_close_timeout=left,
                     start_to_close_timeout=min(left, ONE_REVIEW),
+                    heartbeat_timeout=HEARTBEAT,
                     retry_policy=RETRY,
                 )
         except ActivityError as error:

@@ -107,7 +107,7 @@ def test_nothing_is_left_behind(played: tuple[Path, int]) -> None:
 
 
 def test_report_has_the_agreed_shape(report: dict[str, dict[str, Any]]) -> None:
-    assert list(report) == ["1a", "1b", "2a", "2b", "3", "4", "5", "6a", "6b"]
+    assert list(report) == ["1a", "1b", "2a", "2b", "3", "4", "5", "6", "7", "8", "9a", "9b"]
     for entry in report.values():
         assert set(entry) == KEYS
         assert entry["ok"] is True
@@ -121,19 +121,23 @@ def test_report_tells_what_happened(report: dict[str, dict[str, Any]]) -> None:
         counts = entry["remote_jobs_created"], entry["remote_jobs_charged"]
         return entry["state"], entry["source"], *counts
 
-    assert seen("1a") == seen("1b") == seen("3") == ("completed", "hardware", 1, 1)
+    hardware = ("completed", "hardware", 1, 1)
+    assert seen("1a") == seen("1b") == seen("3") == seen("6") == hardware
     assert seen("2a") == ("degraded", "annealing", 1, 0)
-    assert seen("2b") == seen("6a") == seen("6b") == ("degraded", "annealing", 0, 0)
+    assert seen("2b") == seen("9a") == seen("9b") == ("degraded", "annealing", 0, 0)
     assert seen("4") == ("degraded", "annealing", 1, 1)
     assert seen("5") == ("completed", "annealing", 0, 0)
     assert report["5"]["answer"] >= 0.995 * 3064
-    small = [entry for name, entry in report.items() if name != "5"]
+    assert seen("7") == seen("8") == ("rejected", None, 0, 0)
+    assert "rejected by bea: not this month" in report["7"]["route_reason"]
+    assert "left this month" in report["8"]["route_reason"]
+    small = [entry for name, entry in report.items() if name not in ("5", "7", "8")]
     assert all(entry["answer"] == entry["best_known"] for entry in small)
 
 
 def test_report_page_stands_alone(played: tuple[Path, int]) -> None:
     page = (played[0] / "report.html").read_text()
-    assert page.count("<svg") == 9 + 2  # a timeline for each job, two histograms
+    assert page.count("<svg") == 12 + 2  # a timeline for each job, two histograms
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
 
 

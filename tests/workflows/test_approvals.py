@@ -21,27 +21,8 @@ from qsaga.core.ledger import Budget, Period, Tenant
 from qsaga.core.results import JobResult
 from qsaga.core.states import JobState, Layer, Rung
 from tests.support.clock_bridge import ClockBridge
+from tests.support.people import ASK, DEAR, waiting
 from tests.support.stack import Stack, abilene, running_stack
-
-ASK = """
-version = "test"
-[ladders]
-optimise = ["hardware", "annealing"]
-sample = ["hardware", "simulator"]
-estimate = ["hardware", "simulator"]
-[hardware]
-optimise_max_qubits = 100
-[hardware.prices.default]
-per_quantum_second = "1.60"
-[[rules]]
-name = "hardware"
-route = "hardware"
-because = "a test"
-[[approvals]]
-name = "dear"
-money_above = 1
-because = "it costs more than 1 USD"
-"""
 
 Asking = Callable[..., AbstractAsyncContextManager[Stack]]
 
@@ -61,22 +42,12 @@ def asking(
         await asyncio.to_thread(bridge.follow, target)
         await asyncio.to_thread(following_emulator.control.reset)
         policy = tmp_path / "policy.toml"
-        policy.write_text(ASK + more)
+        policy.write_text(ASK + DEAR + more)
         given = {"policy_file": policy} | changes
         async with running_stack(skipping_env, following_emulator, tmp_path, "", given) as one:
             yield one
 
     return stack
-
-
-async def waiting(stack: Stack, handle: JobHandle) -> None:
-    """Until the job waits for a person."""
-    for _ in range(400):
-        progress = await handle.progress()
-        if progress.job.state is JobState.AWAITING_APPROVAL:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{handle.job_id} never asked: {progress.job}")
 
 
 async def settled(stack: Stack, handle: JobHandle) -> JobResult:
@@ -95,7 +66,7 @@ async def virtually(stack: Stack, seconds: float) -> None:
 async def test_approved_by_signal_runs_on_hardware(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene(requested_by="alice"))
-        await waiting(stack, handle)
+        await waiting(handle)
         asked = (await handle.progress()).job.approval
         assert asked is not None
         request = asked.request
@@ -124,7 +95,7 @@ async def test_approved_by_signal_runs_on_hardware(asking: Asking) -> None:
 async def test_rejected_ends_the_job_and_gives_everything_back(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         assert len(await stack.parts.ledger.held()) == 2
         decided = await handle.reject("too dear", by="bob")
         assert decided.refused == ""
@@ -139,7 +110,7 @@ async def test_rejected_ends_the_job_and_gives_everything_back(asking: Asking) -
 async def test_a_lower_budget_is_what_the_job_gets(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         await handle.approve("at most ten seconds", by="bob", quantum_seconds=10.0)
         result = await settled(stack, handle)
         assert result.state is JobState.COMPLETED
@@ -151,7 +122,7 @@ async def test_a_lower_budget_is_what_the_job_gets(asking: Asking) -> None:
 async def test_a_budget_too_low_for_hardware_leaves_the_rest_of_the_ladder(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         await handle.approve("only if free", by="bob", money=Decimal("0.50"))
         result = await settled(stack, handle)
         assert result.state is JobState.DEGRADED
@@ -163,7 +134,7 @@ async def test_a_budget_too_low_for_hardware_leaves_the_rest_of_the_ladder(askin
 async def test_silence_ends_the_job_by_name(asking: Asking) -> None:
     async with asking("expires = 3600\nremind = 600\n") as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         result = await settled(stack, handle)
         assert result.state is JobState.TIMED_OUT
         assert result.unanswered is not None
@@ -198,7 +169,7 @@ async def test_the_deadline_is_kept_while_a_person_is_waited_for(asking: Asking)
 async def test_four_eyes(asking: Asking) -> None:
     async with asking("four_eyes = true\n") as stack:
         handle = await stack.client.start(abilene(requested_by="alice"))
-        await waiting(stack, handle)
+        await waiting(handle)
         with pytest.raises(PolicyRefused, match="four eyes: 'alice' submitted the job"):
             await handle.approve("I need it", by="alice")
         raw: Any = stack.temporal.get_workflow_handle(handle.job_id)
@@ -219,7 +190,7 @@ async def test_four_eyes(asking: Asking) -> None:
 async def test_two_approvers_and_nobody_twice(asking: Asking) -> None:
     async with asking("approvals = 2\n") as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         await handle.approve("yes", by="bob")
         with pytest.raises(PolicyRefused, match="already approved by 'bob'"):
             await handle.approve("yes again", by="bob")
@@ -233,7 +204,7 @@ async def test_escalation_asks_a_second_approver(asking: Asking) -> None:
     more = 'approvers = ["bob"]\nescalate_to = ["dora"]\nescalate = 600\nexpires = 7200\n'
     async with asking(more) as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         with pytest.raises(PolicyRefused, match=r"'dora' is not asked \(allowed: bob\)"):
             await handle.approve("yes", by="dora")
         await virtually(stack, 900)
@@ -246,7 +217,7 @@ async def test_escalation_asks_a_second_approver(asking: Asking) -> None:
 async def test_decisions_that_come_too_late_are_refused(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         await handle.approve("yes", by="bob")
         result = await settled(stack, handle)
         assert result.state is JobState.COMPLETED
@@ -268,7 +239,7 @@ async def test_a_job_that_asks_nobody_refuses_decisions(asking: Asking) -> None:
 async def test_nonsense_by_signal_leaves_the_job_unharmed(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         raw: Any = stack.temporal.get_workflow_handle(handle.job_id)
         for nonsense in (
             {"verdict": "maybe", "by": "bob", "why": "x"},
@@ -287,7 +258,7 @@ async def test_nonsense_by_signal_leaves_the_job_unharmed(asking: Asking) -> Non
 async def test_cancelled_while_a_person_is_waited_for(asking: Asking) -> None:
     async with asking() as stack:
         handle = await stack.client.start(abilene())
-        await waiting(stack, handle)
+        await waiting(handle)
         await handle.cancel()
         result = await settled(stack, handle)
         assert result.state is JobState.CANCELLED

@@ -30,8 +30,8 @@ from qsaga.core.states import JobState
 from qsaga.identity import client_interceptors
 from qsaga.payloads import data_converter
 from qsaga.settings import IdentitySettings
+from tests.support.people import ASK, DEAR
 from tests.support.stack import Stack, abilene, running_stack
-from tests.workflows.test_approvals import ASK
 from tools.identity import issue, jwks, new_key
 
 KEY, FOREIGN = new_key(), new_key()
@@ -48,7 +48,7 @@ async def guarded(
 ) -> AsyncIterator[Stack]:
     """A worker that demands identity and a policy that asks; the stack's own client has none."""
     await asyncio.to_thread(emulator.control.reset)
-    (tmp_path / "policy.toml").write_text(ASK + "four_eyes = true\n")
+    (tmp_path / "policy.toml").write_text(ASK + DEAR + "four_eyes = true\n")
     (tmp_path / "keys.json").write_text(json.dumps(jwks(KEY)))
     identity = IdentitySettings(
         required=True, keys_file=tmp_path / "keys.json", worker_key=SecretStr("w" * 40)
