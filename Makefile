@@ -12,8 +12,7 @@ BIN := .venv/bin
 # Two processes: the tests start real servers, and more of those than cores only makes them late.
 # A file stays on one of them, so that servers of a module or file start once.
 JOBS ?= 2
-# Files begin in the order of tests/conftest.py, not by their number of tests.
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 # make test ARGS="-k fallback"
 ARGS ?=
 

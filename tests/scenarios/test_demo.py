@@ -141,8 +141,7 @@ def test_report_page_stands_alone(played: tuple[Path, int]) -> None:
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
 
 
-# SIGTERM is turned into SIGINT, so that both go the same way.
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_it_takes_everything_along(number: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     process = start(folder)

@@ -128,7 +128,7 @@ acts = st.tuples(st.sampled_from(get_args(Act)), st.integers(0, 1))
 
 
 @settings(
-    max_examples=16,
+    max_examples=24,
     derandomize=True,
     deadline=None,
     database=None,
