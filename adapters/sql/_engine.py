@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    ExceptionContext,
     MetaData,
     Numeric,
     String,
@@ -100,8 +101,10 @@ def open_engine(url: str) -> AsyncEngine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_async_engine(
-            parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8
+        return _unless_busy(
+            create_async_engine(
+                parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8
+            )
         )
     if parsed.database in (None, "", ":memory:"):
         raise ValueError(f"{url}: records in memory would be lost; name a file")
@@ -148,6 +151,17 @@ def _use_wal(cursor: Any) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def _unless_busy(engine: AsyncEngine) -> AsyncEngine:
+    """Replace a connection that a cancelled call gave back while it was still at work."""
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def _look(context: ExceptionContext) -> None:
+        if context.is_pre_ping and "in transaction status" in str(context.original_exception):
+            context.is_disconnect = True
+
+    return engine
 
 
 @asynccontextmanager

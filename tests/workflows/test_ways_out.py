@@ -24,7 +24,7 @@ from qsaga.core.states import JobState, Rung
 from tests.support.crew import Crewed
 from tests.support.people import ASK, DEAR, asking_stack, charged, dear, ended, spent, tenant
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 WATCHED = """four_eyes = true
 approvers = ["alice", "bob", "carol"]
