@@ -23,15 +23,19 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.admission import Admit, Terms
 from activities.answering import Close, Encode, Simulate, Solve, Verify
+from activities.closing import Cancel, Settle
 from activities.doorman import Doorman
-from activities.hardware import Cancel, Collect, Collector, Compile, Follow, Settle, Submit
+from activities.hardware import Collect, Collector, Compile, Follow
 from activities.identified import IdentifiedActivities, Identity
 from activities.keeping import Keeping
 from activities.office import Desk, Operate
 from activities.oversight import Notify, Review
+from activities.quarantine import Quarantine
 from activities.reconciling import Reconciling
 from activities.reproduction import Reproducer
 from activities.running import Running
+from activities.submitting import Submit
+from activities.watching import Watch, Watching, ensure_watcher
 from adapters import identity
 from adapters.aer import AerSimulator
 from adapters.annealing import NealSolver, steepest_descent
@@ -40,11 +44,19 @@ from adapters.circuits import QiskitCircuitReader
 from adapters.ibm import IBMProvider, IBMRecompiler
 from adapters.notifier import LogNotifier, WebhookNotifier
 from adapters.qaoa import QaoaBuilder
-from adapters.sql import SqlAuditLog, SqlJobRecords, SqlLedger, migrate, open_engine
+from adapters.sql import (
+    SqlAuditLog,
+    SqlJobRecords,
+    SqlLedger,
+    SqlSubmissions,
+    migrate,
+    open_engine,
+)
 from adapters.temporal import TemporalArchive
 from qsaga.connection import connect, register_search_attributes
 from qsaga.core.policy import Policy
 from qsaga.core.ports import QuantumProvider
+from qsaga.core.records import Notifier
 from qsaga.policies import load_policy, load_prices, with_prices
 from qsaga.settings import Settings
 from workflows import WORKFLOWS
@@ -71,6 +83,7 @@ class Parts:
     policy: Policy
     engine: AsyncEngine
     records: SqlJobRecords
+    submissions: SqlSubmissions
     ledger: SqlLedger
     audit: SqlAuditLog
     provider: QuantumProvider | None
@@ -115,14 +128,14 @@ async def build(settings: Settings) -> Parts:
     engine = open_engine(database_url(settings))
     await migrate(engine)
     records, ledger, audit = SqlJobRecords(engine), SqlLedger(engine), SqlAuditLog(engine)
+    submissions = SqlSubmissions(engine)
     reader = QiskitCircuitReader()
-    provider = IBMProvider(settings.ibm) if settings.ibm.token else None
+    provider = IBMProvider(settings.ibm) if settings.ibm.has_account else None
     notifier = WebhookNotifier(settings.notify_url) if settings.notify_url else LogNotifier()
     verifier, seals = identity.verifier(settings.identity), identity.seal_keys(settings.identity)
     terms = Terms(
         policy=policy,
         deployment=settings.deployment,
-        grace=settings.ibm.grace,
         identity_required=settings.identity.required,
         registered_only=settings.registered_tenants_only,
     )
@@ -144,6 +157,7 @@ async def build(settings: Settings) -> Parts:
     desk = Desk(
         ledger=ledger,
         records=records,
+        submissions=submissions,
         audit=audit,
         keeping=Keeping(records, ledger, artefacts, archive),
         reproducer=Reproducer(
@@ -172,25 +186,14 @@ async def build(settings: Settings) -> Parts:
         Identity(seals).check_caller,
     ]
     if provider is not None:
-        collector = Collector(artefacts, provider)
-        activities += [
-            Compile(artefacts, provider).compile,
-            Submit(
-                artefacts,
-                provider,
-                records,
-                window=settings.ibm.call_timeout,
-                doorman=doorman,
-            ).submit,
-            Follow(provider, collector).follow,
-            Collect(collector).collect,
-            Cancel(provider, doorman).cancel_remote,
-            Settle(artefacts, provider, records, ledger, policy, steepest_descent, doorman).settle,
-        ]
+        activities += hardware_steps(
+            settings, provider, artefacts, records, submissions, ledger, policy, notifier, doorman
+        )
     return Parts(
         policy=policy,
         engine=engine,
         records=records,
+        submissions=submissions,
         ledger=ledger,
         audit=audit,
         provider=provider,
@@ -205,6 +208,44 @@ async def build(settings: Settings) -> Parts:
             ),
         ],
     )
+
+
+def hardware_steps(
+    settings: Settings,
+    provider: QuantumProvider,
+    artefacts: FolderArtefacts,
+    records: SqlJobRecords,
+    submissions: SqlSubmissions,
+    ledger: SqlLedger,
+    policy: Policy,
+    notifier: Notifier,
+    doorman: Doorman,
+) -> list[Callable[..., Any]]:
+    """The activities of a HardwareRun and of the watcher."""
+    collector = Collector(artefacts, provider)
+    watching = Watching(submissions, provider, settings.deployment, settings.temporal.task_queue)
+    quarantine = Quarantine(submissions, notifier)
+    patience = settings.quarantine_after
+    return [
+        Compile(artefacts, provider).compile,
+        Submit(artefacts, provider, submissions, quarantine, doorman).submit,
+        Follow(provider, collector, watching).follow,
+        Collect(collector).collect,
+        Cancel(provider, submissions, quarantine, doorman, patience=patience).cancel_remote,
+        Settle(
+            artefacts,
+            provider,
+            records,
+            submissions,
+            ledger,
+            policy,
+            steepest_descent,
+            quarantine,
+            doorman,
+            patience=patience,
+        ).settle,
+        Watch(provider, submissions, settings.deployment).watch,
+    ]
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -243,6 +284,10 @@ async def serve(settings: Settings) -> None:
     client = await connect(settings)
     if settings.temporal.register_search_attributes:
         await register_search_attributes(client)
+    if parts.provider is not None and await parts.submissions.watched():
+        await ensure_watcher(
+            client, settings.deployment, parts.provider.name, settings.temporal.task_queue
+        )
     async with worker(client, settings, parts):
         logging.getLogger("qsaga").info(
             "worker ready: %s at %s, process %d",

@@ -43,14 +43,12 @@ class Terms:
     Args:
         policy: as the deployment has it, hardware already switched off if settings say so.
         deployment: its name.
-        grace: seconds after the start of an attempt to submit by which all it sent is listed.
         identity_required: every caller must prove who he is.
         registered_only: a tenant whom nobody has set up is refused.
     """
 
     policy: Policy
     deployment: str
-    grace: float
     identity_required: bool = False
     registered_only: bool = False
 
@@ -94,7 +92,6 @@ class Admit(AdmitStep, ReadmitStep):
         admission = Admission(
             decision=decide(self._terms.policy, facts),
             deployment=self._terms.deployment,
-            grace=self._terms.grace,
             account=given.account,
             submitter=caller.subject if caller.verified else request.requested_by,
             guarded=guarded,
@@ -188,7 +185,6 @@ class Admit(AdmitStep, ReadmitStep):
         return Admission(
             decision=decision,
             deployment=self._terms.deployment,
-            grace=self._terms.grace,
             closed=closed,
         )
 

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from functools import cache
 
 from temporalio import activity
@@ -222,10 +221,9 @@ class Close(CloseStep):
         return kept.result if kept and kept.result != result else None
 
     async def _settle(self, result: JobResult, given: CloseInput, at: datetime) -> None:
-        spent = Amounts(classical_seconds=Decimal(str(result.cost.classical_seconds)))
         await self._ledger.settle(
             hold_key(result.job_id, given.account),
-            spent,
+            Amounts.classical(result.cost),
             at,
             tenant=result.tenant,
             job_id=result.job_id,

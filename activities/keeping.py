@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from temporalio import activity
 from temporalio.client import Client
 
+from activities.booking import settle_hold
 from qsaga.core.archive import Archive, HeldJob, HeldRun
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
-from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.operations import OperationReport
 from qsaga.core.ports import ArtefactStore
@@ -135,7 +134,7 @@ class Keeping:
         await self._records.close(result, refs)
         await self._ledger.settle(
             hold_key(job.job_id, job.account),
-            Amounts(classical_seconds=Decimal(str(result.cost.classical_seconds))),
+            Amounts.classical(result.cost),
             result.transitions[-1].at,
             tenant=result.tenant,
             job_id=job.job_id,
@@ -150,14 +149,6 @@ class Keeping:
             return
         await self._records.settle_run(request.job_id, request.tag, account.charges, account.late)
         if request.hold:
-            await self._ledger.settle(
-                request.hold,
-                Amounts(
-                    quantum_seconds=Decimal(str(account.cost.quantum_seconds)),
-                    money=account.cost.money,
-                ),
-                at,
-                tenant=tenant_of(request.job_id),
-                job_id=request.job_id,
-                currency=account.cost.currency,
+            await settle_hold(
+                self._ledger, request.hold, request.tag, request.job_id, account.cost, at
             )

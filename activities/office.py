@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from temporalio import activity
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.identified import current_caller
 from activities.keeping import Keeping
@@ -21,6 +22,7 @@ from qsaga.core.operations import (
     Forget,
     GetAudit,
     GetHistory,
+    GetQuarantine,
     GetRecord,
     GetStatement,
     Operation,
@@ -29,11 +31,14 @@ from qsaga.core.operations import (
     Rebuild,
     Reconcile,
     Reproduce,
+    Resolve,
     Retain,
     Tenants,
 )
 from qsaga.core.oversight import OperateInput, OperateStep
 from qsaga.core.records import AuditAction, AuditEntry, AuditLog, JobRecord, JobRecords
+from qsaga.core.runs import LOOK
+from qsaga.core.submission import Submissions
 
 AUDITED: dict[str, AuditAction] = {
     "put_tenant": "put_tenant",
@@ -42,6 +47,7 @@ AUDITED: dict[str, AuditAction] = {
     "retain": "retain",
     "rebuild": "rebuild",
     "audit": "read",
+    "resolve": "resolve",
 }
 """Operations that leave a line of their own, also where they were refused."""
 
@@ -52,6 +58,7 @@ class Desk:
 
     ledger: Ledger
     records: JobRecords
+    submissions: Submissions
     audit: AuditLog
     keeping: Keeping
     reproducer: Reproducer
@@ -88,7 +95,10 @@ class Operate(OperateStep):
         roles, tenant = ROLES[given.operation.kind], _tenant(given.operation)
         if caller is None and not await self._guarded(tenant):
             caller = said_to_be(given.by)
-        if isinstance(given.operation, GetHistory | GetAudit | Tenants) and tenant is None:
+        if (
+            isinstance(given.operation, GetHistory | GetAudit | Tenants | GetQuarantine)
+            and tenant is None
+        ):
             tenant = _only(caller)
         role = next((role for role in roles if caller and role in caller.roles), roles[0])
         return require(caller, role, tenant)
@@ -137,6 +147,29 @@ class Operate(OperateStep):
                 return await desk.keeping.retain(operation.tenant, operation.days, at)
             case Rebuild():
                 return await desk.keeping.rebuild(at)
+            case GetQuarantine():
+                tenant = operation.tenant or _only(caller)
+                cases = await desk.submissions.quarantined(tenant)
+                text = f"{len(cases)} submissions wait for a person"
+                return OperationReport(kind=operation.kind, text=text, quarantined=cases)
+            case Resolve():
+                return await self._resolve(operation, caller)
+
+    async def _resolve(self, operation: Resolve, caller: Caller) -> OperationReport:
+        run_id = operation.run_id
+        word = operation.resolution.model_copy(update={"by": caller.subject})
+        await self._desk.submissions.resolve(run_id, word)
+        run = activity.client().get_workflow_handle(run_id)
+        try:
+            await run.signal(LOOK)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            raise NoSuchJob(
+                f"the run of submission {run_id!r} is not at work; what you said of it is kept"
+            ) from error
+        text = f"submission {run_id}: {word.verdict}; its account is being closed"
+        return OperationReport(kind=operation.kind, text=text)
 
     async def _books(
         self,
@@ -207,6 +240,8 @@ def _subject(operation: Operation) -> str:
             return operation.tenant.name
         case GetRecord() | Forget() | Reproduce():
             return operation.job_id
+        case Resolve():
+            return operation.run_id
     return operation.kind
 
 
@@ -215,7 +250,7 @@ def _tenant(operation: Operation) -> str | None:
     match operation:
         case PutTenant():
             return operation.tenant.name
-        case GetStatement() | GetAudit() | Retain():
+        case GetStatement() | GetAudit() | Retain() | GetQuarantine():
             return operation.tenant
         case GetRecord() | Forget() | Reproduce():
             return tenant_of(operation.job_id)

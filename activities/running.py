@@ -21,12 +21,14 @@ from qsaga.core.errors import QsagaError, TransientProviderError
 def not_yet(what: str, seconds: float) -> ApplicationError:
     """The error of an activity that has nothing to tell yet: retried after ``seconds``.
 
-    Between two attempts it holds no slot and adds no event to the history.
+    Between two attempts it holds no slot and adds no event to the history. A local activity,
+    which would hold up its workflow meanwhile, fails instead.
     """
     return ApplicationError(
         what,
         type="NotYet",
         category=ApplicationErrorCategory.BENIGN,
+        non_retryable=activity.info().is_local,
         next_retry_delay=timedelta(seconds=seconds),
     )
 

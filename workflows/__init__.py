@@ -4,7 +4,8 @@ from workflows.hardware_run import HardwareRun
 from workflows.operation import Operation
 from workflows.plan_job import PlanJob
 from workflows.quantum_job import QuantumJob
+from workflows.watch import Watch
 
-WORKFLOWS = (QuantumJob, HardwareRun, PlanJob, Operation)
+WORKFLOWS = (QuantumJob, HardwareRun, PlanJob, Operation, Watch)
 
-__all__ = ["WORKFLOWS", "HardwareRun", "Operation", "PlanJob", "QuantumJob"]
+__all__ = ["WORKFLOWS", "HardwareRun", "Operation", "PlanJob", "QuantumJob", "Watch"]

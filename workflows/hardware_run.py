@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.runs import (
         GIVE_UP,
         HARDWARE_RUN,
+        LOOK,
         RUN_REPORTED,
         STATUS,
         RunReport,
@@ -35,8 +36,6 @@ with workflow.unsafe.imports_passed_through():
         CompileInput,
         CompileStep,
         Followed,
-        FollowInput,
-        FollowStep,
         Outcome,
         Raw,
         Settled,
@@ -56,15 +55,12 @@ with workflow.unsafe.imports_passed_through():
         insist,
         unbroken,
     )
+    from workflows.remote_wait import GivenUp, RemoteWait
 
 G = TypeVar("G")
 R = TypeVar("R")
 
 OPERATOR = "cancelled by an operator"
-
-
-class GivenUp(Exception):
-    """The job asked for the end of this run."""
 
 
 @workflow.defn(name=HARDWARE_RUN, failure_exception_types=[ValidationError])
@@ -79,7 +75,8 @@ class HardwareRun:
     def __init__(self, request: RunRequest) -> None:
         self._request = request
         self._watch = Stopwatch()
-        self._giving_up = ""
+        self._wait = RemoteWait(request, self._watch)
+        self._quarantined = ""
         self._report_wanted = False
         self._submission_began = False
         self._told: RunReport | None = None
@@ -98,7 +95,8 @@ class HardwareRun:
             await require_parent(request.job_id)
         if request.only_close:
             # Another run of the tag was ended from outside: what it began is unknown.
-            self._giving_up, self._submission_began = request.only_close, True
+            self._wait.give_up(request.only_close)
+            self._submission_began = True
             return await self._end(self._report("abandoned", request.only_close))
         try:
             raw = await self._answer()
@@ -108,16 +106,16 @@ class HardwareRun:
                 "timed_out" if end.timed_out else "failed", end.reason, layer=end.layer
             )
         except GivenUp:
-            report = self._report("abandoned", self._giving_up)
+            report = self._report("abandoned", self._wait.giving_up)
         except asyncio.CancelledError:
-            self._giving_up = OPERATOR
-            report = self._report("abandoned", self._giving_up)
+            self._wait.give_up(OPERATOR)
+            report = self._report("abandoned", self._wait.giving_up)
         return await self._end(report)
 
     @workflow.signal(name=GIVE_UP)
     def give_up(self, reason: str) -> None:
         """The job no longer waits: end the remote job and settle."""
-        self._giving_up = self._giving_up or reason
+        self._wait.give_up(reason)
 
     @workflow.signal
     async def report_to_job(self) -> None:
@@ -126,14 +124,20 @@ class HardwareRun:
         if self._told is not None:
             await self._tell_job(self._told)
 
+    @workflow.signal(name=LOOK)
+    def look(self) -> None:
+        """Something may have changed at the provider, or a person has said what he found out."""
+        self._wait.look()
+
     @workflow.query(name=STATUS)
     def status(self) -> RunStatus:
         """Where the run stands."""
         return RunStatus(
             run_id=self._request.tag,
-            state=self._state,
+            state=JobState.QUARANTINED if self._quarantined else self._state,
             remote=self._remote,
-            giving_up=self._giving_up,
+            giving_up=self._wait.giving_up,
+            quarantined=self._quarantined,
             account_closed=self._closed,
             transitions=tuple(self._transitions),
         )
@@ -143,7 +147,7 @@ class HardwareRun:
     async def _answer(self) -> Raw:
         compiled = await self._compile()
         submitted = await self._submit(compiled)
-        followed = await self._wait(submitted)
+        followed = await self._until_completed(submitted)
         result = followed.result
         if result is None:
             result, _ = await unbroken(self._collect(followed.job))
@@ -162,7 +166,7 @@ class HardwareRun:
     async def _compile(self) -> CompiledCircuit:
         given = self._request
         budget = given.budgets.seconds(Layer.COMPILE)
-        compiled = await self._interruptible(
+        compiled = await self._wait.step(
             Layer.COMPILE,
             budget,
             CompileStep.compile,
@@ -177,7 +181,7 @@ class HardwareRun:
     async def _submit(self, compiled: CompiledCircuit) -> Submitted:
         # Never interrupted: a submission that is under way must be seen to its end, or nobody
         # would know what to cancel.
-        if self._giving_up:
+        if self._wait.giving_up:
             raise GivenUp
         given = self._request
         budget = given.budgets.seconds(Layer.SUBMIT)
@@ -194,25 +198,26 @@ class HardwareRun:
                 layout=compiled.facts.layout,
                 backend=given.backend,
                 spec=given.spec,
-                grace=given.listing_grace,
             ),
-            attempt=ONE_ATTEMPT + timedelta(seconds=given.listing_grace),
+            attempt=ONE_ATTEMPT,
             rung=Rung.HARDWARE,
         )
         submitted, cancelled = await unbroken(step)
         self._submitted = submitted
         if cancelled:
-            self.give_up(OPERATOR)
+            self._wait.give_up(OPERATOR)
         self._enter(JobState.SUBMITTED)
         self._see(submitted.job)
-        if self._giving_up:
+        if self._wait.giving_up:
             raise GivenUp
         return submitted
 
-    async def _wait(self, submitted: Submitted) -> Followed:
-        followed = await self._follow(Layer.QUEUE, submitted.job, until_running=True)
+    async def _until_completed(self, submitted: Submitted) -> Followed:
+        followed = await self._wait.follow(Layer.QUEUE, submitted.job)
+        self._see(followed.job)
         if not followed.job.state.ended:
-            followed = await self._follow(Layer.EXECUTION, submitted.job, until_running=False)
+            followed = await self._wait.follow(Layer.EXECUTION, submitted.job)
+            self._see(followed.job)
         job = followed.job
         if job.state is not RemoteState.COMPLETED:
             raise LayerEnded(
@@ -221,21 +226,6 @@ class HardwareRun:
                 + (f": {job.reason}" if job.reason else ""),
                 timed_out=False,
             )
-        return followed
-
-    async def _follow(self, layer: Layer, job: RemoteJob, *, until_running: bool) -> Followed:
-        budget = self._request.budgets.seconds(layer)
-        followed = await self._interruptible(
-            layer,
-            budget,
-            FollowStep.follow,
-            FollowInput(
-                provider_job_id=job.provider_job_id,
-                until_running=until_running,
-                since=workflow.now(),
-            ),
-        )
-        self._see(followed.job)
         return followed
 
     async def _collect(self, job: RemoteJob) -> ArtefactRef:
@@ -248,25 +238,6 @@ class HardwareRun:
             attempt=ONE_ATTEMPT,
             rung=Rung.HARDWARE,
         )
-
-    async def _interruptible(
-        self, layer: Layer, budget: float, method: Callable[[Any, G], Awaitable[R]], given: G
-    ) -> R:
-        """One step that ends early when the job no longer waits."""
-        if self._giving_up:
-            raise GivenUp
-        task = asyncio.ensure_future(
-            self._watch.step(layer, budget, method, given, rung=Rung.HARDWARE, attempt=ONE_ATTEMPT)
-        )
-        try:
-            await workflow.wait_condition(lambda: task.done() or bool(self._giving_up))
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if not task.done():
-            task.cancel()
-            raise GivenUp
-        return await task
 
     # --- towards a closed account ------------------------------------------------------------
 
@@ -288,7 +259,7 @@ class HardwareRun:
                 settled = await self._close_account()
             report = report.model_copy(update={"cost": settled.cost, "account": settled})
         elif self._request.hold:
-            await insist(self._request.tag, SettleStep.settle, self._settlement("not_answered", ()))
+            await self._insist(SettleStep.settle, self._settlement("not_answered", ()))
         self._closed = True
         if self._report_wanted and self._told is None:
             await self._tell_job(report)
@@ -298,7 +269,7 @@ class HardwareRun:
     async def _settle_answered(self, report: RunReport, raw: Raw) -> Settled:
         while True:
             # The job may have gone on, or go on now: then the result is a late one.
-            late = raw.result if self._giving_up else None
+            late = raw.result if self._wait.giving_up else None
             outcome: Outcome = "late" if late else "answered"
             given = self._settlement(outcome, (self._remote,) if self._remote else (), late)
             try:
@@ -308,21 +279,19 @@ class HardwareRun:
             except FailureError:  # no ActivityError, where a local activity raised it
                 # The books cannot be written now; the answer must not wait for them.
                 await self._tell_job(report.model_copy(update={"account_open": True}))
-                settled = await insist(self._request.tag, SettleStep.settle, given)
-            if late is not None or not self._giving_up:
+                settled = await self._insist(SettleStep.settle, given)
+            if late is not None or not self._wait.giving_up:
                 return settled
 
     async def _close_account(self) -> Settled:
         given = self._request
         known = self._submitted.job.provider_job_id if self._submitted else None
-        ended = await insist(
-            given.tag,
+        ended = await self._insist(
             CancelStep.cancel_remote,
             CancelInput(
                 tag=given.tag,
                 provider_job_id=known,
                 since=workflow.now(),
-                grace=given.listing_grace,
                 job_id=given.job_id,
             ),
             heartbeat=HEARTBEAT,
@@ -332,9 +301,23 @@ class HardwareRun:
         outcome: Outcome = "late" if late else "not_answered"
         own = tuple(j for j in ended.jobs if j.provider_job_id == known) or ended.jobs[:1]
         extras = tuple(j for j in ended.jobs if j not in own)
-        return await insist(
-            self._request.tag, SettleStep.settle, self._settlement(outcome, own, late, extras)
-        )
+        settlement = self._settlement(outcome, own, late, extras, ended.decided_by)
+        return await self._insist(SettleStep.settle, settlement)
+
+    async def _insist(
+        self,
+        method: Callable[[Any, G], Awaitable[R]],
+        given: G,
+        heartbeat: timedelta | None = None,
+    ) -> R:
+        done = await insist(self._request.tag, method, given, heartbeat, self._stays_open)
+        self._quarantined = ""
+        return done
+
+    async def _stays_open(self, pause: float, why: str) -> None:
+        """Nothing is sent any more; a person's word, or the provider's, closes the account."""
+        self._quarantined = why
+        await self._wait.for_a_look(pause)
 
     async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
         self._see(job)
@@ -350,6 +333,7 @@ class HardwareRun:
         jobs: tuple[RemoteJob, ...],
         late: ArtefactRef | None = None,
         extras: tuple[RemoteJob, ...] = (),
+        decided_by: str = "",
     ) -> SettleInput:
         given = self._request
         return SettleInput(
@@ -357,6 +341,8 @@ class HardwareRun:
             run_id=given.tag,
             hold=given.hold,
             unsent=not self._submission_began,
+            decided_by=decided_by,
+            since=workflow.now(),
             jobs=jobs,
             extras=(*(self._submitted.extras if self._submitted else ()), *extras),
             late=late,

@@ -120,6 +120,7 @@ class HardwareRung:
     async def _start_run(
         self, tag: str, admission: Admission, encoded: Encoded
     ) -> asyncio.Future[Any]:
+        forecast = admission.decision.forecast
         request = RunRequest(
             job_id=self._log.job_id,
             tag=tag,
@@ -131,7 +132,7 @@ class HardwareRung:
             backend=admission.decision.backend or "",
             seed=self._request.seed,
             budgets=self._request.budgets,
-            listing_grace=admission.grace,
+            expected_wait=forecast.queue_seconds if forecast else None,
             hold=hold_key(tag, admission.account) if admission.account else "",
             guarded=admission.guarded,
         )

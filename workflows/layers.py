@@ -31,6 +31,8 @@ LOCAL_TRY = timedelta(seconds=5)
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
 """Seconds before a step of a closing is tried again after it failed for good."""
 
+NEEDS_PERSON = "NeedsPerson"
+
 REFUSALS = (
     "InvalidRequest",
     "KeyConflict",
@@ -107,16 +109,19 @@ class Stopwatch:
         *,
         rung: Rung | None = None,
         attempt: timedelta | None = None,
+        budget: float | None = None,
     ) -> R:
         """Run one activity.
 
         Args:
             layer: whose budget it is.
-            seconds: the budget, all attempts together.
+            seconds: for all attempts together.
             method: the step of ``qsaga.core.steps``.
             given: its argument.
             rung: on whose behalf.
-            attempt: the longest that one attempt may take; the budget if left out.
+            attempt: the longest that one attempt may take; ``seconds`` if left out.
+            budget: of the layer as a whole, where ``seconds`` is what is left of it; then the
+                caller notes the time that the layer took.
 
         Raises:
             LayerEnded: it failed for good or ran out of time.
@@ -139,8 +144,9 @@ class Stopwatch:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise asyncio.CancelledError from error
-            ended = layer_ended(layer, error, seconds)
-        self.note(layer, (workflow.now() - began).total_seconds(), rung)
+            ended = layer_ended(layer, error, seconds if budget is None else budget)
+        if budget is None:
+            self.note(layer, (workflow.now() - began).total_seconds(), rung)
         if ended is not None:
             raise ended
         return done
@@ -155,6 +161,7 @@ async def insist(
     method: Callable[[Any, G], Awaitable[R]],
     given: G,
     heartbeat: timedelta | None = None,
+    troubled: Callable[[float, str], Awaitable[None]] | None = None,
 ) -> R:
     """A step that closes an account: it stays open until it is closed, whatever fails.
 
@@ -163,6 +170,8 @@ async def insist(
         method: the step of ``qsaga.core.steps``.
         given: its argument.
         heartbeat: how soon a dead worker is noticed; None is after ``ONE_ATTEMPT``.
+        troubled: waits before the next try, given the seconds to wait at most and why a person
+            is needed, empty if none is; None sleeps.
     """
     pause = FIRST_PAUSE
     while True:
@@ -176,7 +185,13 @@ async def insist(
             )
         except ActivityError as error:
             workflow.logger.error("%s stays open: %s", what, error.cause)
+            cause = error.cause
+            needed = isinstance(cause, ApplicationError) and cause.type == NEEDS_PERSON
+            why = str(cause.message) if needed and isinstance(cause, ApplicationError) else ""
         else:
             return done
-        await workflow.sleep(pause)
+        if troubled is None:
+            await workflow.sleep(pause)
+        else:
+            await troubled(pause, why)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -59,7 +59,7 @@ class SqlJobRecords:
         async with self._engine.begin() as connection:
             if await insert_new(connection, jobs, **values):
                 return
-            row = await _locked(connection, opening.job_id)
+            row = await lock_job(connection, opening.job_id)
             if row.forgotten is not None:
                 raise KeyConflict(
                     f"job {opening.job_id} was forgotten at {row.forgotten:%Y-%m-%d %H:%M:%S} UTC; "
@@ -83,7 +83,7 @@ class SqlJobRecords:
         """
         job_id = result.job_id
         async with self._engine.begin() as connection:
-            row = await _locked(connection, job_id)
+            row = await lock_job(connection, job_id)
             # Also where a key conflict itself is the result: it must not close the other's row.
             _same_payload(row, result.payload_hash)
             if row.closed is not None:
@@ -106,8 +106,8 @@ class SqlJobRecords:
             KeyConflict: the run belongs to another job.
         """
         async with self._engine.begin() as connection:
-            await _locked(connection, job_id)
-            await _add_run(connection, job_id, run_id)
+            await lock_job(connection, job_id)
+            await add_run(connection, job_id, run_id)
 
     async def settle_run(
         self, job_id: str, run_id: str, charges: tuple[Charge, ...], late: LateResult | None
@@ -122,14 +122,16 @@ class SqlJobRecords:
             KeyConflict: the run belongs to another job.
         """
         async with self._engine.begin() as connection:
-            row = await _locked(connection, job_id)
-            await _add_run(connection, job_id, run_id)
+            row = await lock_job(connection, job_id)
+            await add_run(connection, job_id, run_id)
             for position, charge in enumerate(charges):
                 await book(connection, job_id, run_id, position, charge)
             if late is not None and row.forgotten is None:
                 await _add_late(connection, job_id, run_id, late)
             await connection.execute(
-                update(runs).where(runs.c.run_id == run_id).values(settled=True)
+                update(runs)
+                .where(runs.c.run_id == run_id)
+                .values(settled=True, watched=None, quarantined=None, resolution=None)
             )
             if values := await cost_values(connection, job_id):
                 await _update(connection, job_id, values)
@@ -224,7 +226,7 @@ class SqlJobRecords:
         """
         async with self._engine.begin() as connection:
             await serialise(connection)
-            row = await _locked(connection, job_id)
+            row = await lock_job(connection, job_id)
             if row.forgotten is None:
                 await delete_content(connection, row, at)
             ids = await connection.scalars(
@@ -245,7 +247,7 @@ class SqlJobRecords:
             return tuple(await connection.scalars(half_forgotten()))
 
 
-async def _locked(connection: AsyncConnection, job_id: str) -> Row[Any]:
+async def lock_job(connection: AsyncConnection, job_id: str) -> Row[Any]:
     """The row of a job, which no other transaction changes until ours ends."""
     row = (
         await connection.execute(select(jobs).where(jobs.c.job_id == job_id).with_for_update())
@@ -267,7 +269,8 @@ async def _update(connection: AsyncConnection, job_id: str, values: dict[str, An
     await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
 
 
-async def _add_run(connection: AsyncConnection, job_id: str, run_id: str) -> None:
+async def add_run(connection: AsyncConnection, job_id: str, run_id: str) -> None:
+    """A row for a run if there is none. Raises KeyConflict if it is another job's."""
     await insert_new(connection, runs, run_id=run_id, job_id=job_id, settled=False)
     owner = await connection.scalar(select(runs.c.job_id).where(runs.c.run_id == run_id))
     if owner != job_id:

@@ -79,8 +79,19 @@ runs = Table(
     Column("run_id", String(128), primary_key=True),
     Column("job_id", ForeignKey("jobs.job_id"), nullable=False, index=True),
     Column("settled", Boolean, nullable=False),
+    Column("sends", Integer, nullable=False, default=0),
+    Column("last_sent_at", Moment),
+    Column("closed_by", String(64)),
+    Column("watched", Text),
+    Column("quarantined", Moment),
+    Column("quarantine", Text),
+    Column("resolution", Text),
 )
-"""One row for each submission to hardware."""
+"""One row for each submission to hardware.
+
+``closed_by`` is the Temporal run that closed it to sending. ``watched``,
+``quarantine`` and ``resolution`` are JSON documents of ``qsaga.core.submission``.
+"""
 
 charges = Table(
     "charges",

@@ -39,7 +39,6 @@ class Admission(Contract):
     Args:
         decision: where the job goes.
         deployment: name of the deployment.
-        grace: seconds after its acceptance by which a remote job is surely listed.
         closed: the result of a key whose job ended so long ago that Temporal has forgotten it.
         refused: why the tenant's budgets do not allow the job; its close gives back what is held.
         account: what the keys of the job's reservations are made of; empty where there are none.
@@ -50,7 +49,6 @@ class Admission(Contract):
 
     decision: Decision
     deployment: str
-    grace: float
     closed: JobResult | None = None
     refused: str = ""
     account: str = ""

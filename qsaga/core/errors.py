@@ -129,6 +129,16 @@ class Undecided(ProviderError):
     http_status = 503
 
 
+class NeedsPerson(QsagaError):
+    """What became of a submission cannot be found out without a person; it is quarantined."""
+
+    http_status = 409
+
+
+class NoSuchRemoteJob(PermanentProviderError):
+    """The provider does not know a job of that id (any more)."""
+
+
 class CompileError(QsagaError):
     """The circuit does not fit the backend."""
 
@@ -178,6 +188,8 @@ BY_NAME: dict[str, type[QsagaError]] = {
         TransientProviderError,
         PermanentProviderError,
         Undecided,
+        NoSuchRemoteJob,
+        NeedsPerson,
         CompileError,
         ResultUnusable,
         RunFailed,

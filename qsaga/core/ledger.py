@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, StringConstraints
 
 from qsaga.core.contract import Contract, Slug, StrictContract
+from qsaga.core.results import Cost
 
 PLACES = Decimal("0.000001")
 
@@ -83,6 +84,16 @@ class Amounts(Contract):
     money: Amount = Decimal(0)
     classical_seconds: Amount = Decimal(0)
     jobs: Amount = Decimal(0)
+
+    @classmethod
+    def hardware(cls, cost: Cost) -> Amounts:
+        """What hardware was charged."""
+        return cls(quantum_seconds=Decimal(str(cost.quantum_seconds)), money=cost.money)
+
+    @classmethod
+    def classical(cls, cost: Cost) -> Amounts:
+        """What was computed here."""
+        return cls(classical_seconds=Decimal(str(cost.classical_seconds)))
 
     def of(self, unit: Unit) -> Decimal:
         """The amount of a unit, to six places."""

@@ -18,6 +18,7 @@ from qsaga.core.identity import Role
 from qsaga.core.ledger import Books, Reservation, Statement, Tenant
 from qsaga.core.lineage import Reproduction
 from qsaga.core.records import AuditRow, HistoryQuery, HistoryRow, JobRecord
+from qsaga.core.submission import Quarantined, Resolution
 
 OPERATION = "Operation"
 """Workflow type."""
@@ -115,6 +116,21 @@ class Rebuild(StrictContract):
     kind: Literal["rebuild"] = "rebuild"
 
 
+class GetQuarantine(StrictContract):
+    """Submissions that nobody but a person can decide."""
+
+    kind: Literal["quarantine"] = "quarantine"
+    tenant: Slug | None = None
+
+
+class Resolve(StrictContract):
+    """What a person found out about such a submission; its account closes by it."""
+
+    kind: Literal["resolve"] = "resolve"
+    run_id: Annotated[str, Field(min_length=1, max_length=128)]
+    resolution: Resolution
+
+
 Operation = Annotated[
     PutTenant
     | Tenants
@@ -127,7 +143,9 @@ Operation = Annotated[
     | GetAudit
     | Forget
     | Retain
-    | Rebuild,
+    | Rebuild
+    | GetQuarantine
+    | Resolve,
     Field(discriminator="kind"),
 ]
 
@@ -144,6 +162,8 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "forget": (Role.OPERATOR,),
     "retain": (Role.OPERATOR,),
     "rebuild": (Role.OPERATOR,),
+    "quarantine": (Role.OPERATOR, Role.AUDITOR),
+    "resolve": (Role.OPERATOR,),
 }
 """Any one of these roles is enough."""
 
@@ -201,3 +221,4 @@ class OperationReport(Contract):
     history: tuple[HistoryRow, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     forgotten: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()

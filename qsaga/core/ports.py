@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import BackendFacts
 from qsaga.core.jobs import Qaoa
@@ -41,6 +43,7 @@ class RemoteJob(Contract):
 
     ``created``, ``running`` and ``finished`` are the provider's own times; ``reason`` is why it
     failed; ``quantum_seconds`` is what was charged so far, None while the provider does not say.
+    ``tags`` are those it was submitted with, where the provider keeps such.
     """
 
     provider_job_id: str
@@ -51,6 +54,17 @@ class RemoteJob(Contract):
     running: datetime | None = None
     finished: datetime | None = None
     quantum_seconds: float | None = None
+    tags: tuple[str, ...] = ()
+
+
+class SubmissionKey(Contract):
+    """What a submission is known by: its own tag, and the tag of the deployment that made it.
+
+    Both are opaque: hashes and names of deployments, never of tenants or people.
+    """
+
+    tag: str
+    deployment_tag: str
 
 
 class RunSpec(Contract):
@@ -104,6 +118,94 @@ class Compiled(Contract):
     calibration: bytes | None = None
 
 
+SessionMode = Literal["dedicated", "batch"]
+
+
+class Capabilities(Contract):
+    """What a provider can be relied upon for.
+
+    Args:
+        idempotent: the provider knows the key: sending a submission once more under the same key
+            gives the same job, so a lost reply is answered by asking again.
+        repeats: its client may repeat a submission by itself, so that one sending may make
+            several jobs.
+        searchable: ``find`` sees every job that was accepted under a key, whoever sent it. Where
+            it is False, a submission without a reply stays undecided for ever.
+        found_within: seconds after the beginning of ``submit`` within which every job that it
+            made can be found.
+        session_modes: kinds of session that can be opened.
+    """
+
+    idempotent: bool = False
+    repeats: bool = False
+    searchable: bool = True
+    found_within: float = 0.0
+    session_modes: tuple[SessionMode, ...] = ()
+
+
+class Health(Contract):
+    """Whether a provider answers now; ``detail`` says what is wrong, ``seconds`` how long it took.
+
+    ``authorised`` is None where that could not be found out.
+    """
+
+    reachable: bool
+    authorised: bool | None = None
+    seconds: float
+    detail: str = ""
+
+
+class CompileTarget(Contract):
+    """What a circuit is compiled for: the ISA of a backend as it is calibrated now.
+
+    ``operations`` names the instructions, ``couplings`` counts the pairs of qubits that a
+    two-qubit gate joins (in one direction or both). Circuits compiled for another
+    ``calibration_id`` may no longer fit.
+    """
+
+    backend: str
+    qubits: int
+    operations: tuple[str, ...]
+    couplings: int
+    calibration_id: str | None = None
+
+
+class Outlook(Contract):
+    """When a queued job is expected to start, as far as the provider tells; None is "unknown".
+
+    ``position`` counts from 1.
+    """
+
+    position: int | None = None
+    starts: datetime | None = None
+
+
+class SessionSpec(Contract):
+    """A session to open.
+
+    ``max_seconds`` is the most that it may last from the start of its first job, in seconds.
+    """
+
+    backend: str
+    mode: SessionMode
+    max_seconds: int = Field(gt=0)
+
+
+class RemoteSession(Contract):
+    """A session as its provider describes it.
+
+    ``seconds`` is the quantum time that counts against the account so far: for a dedicated
+    session from its first job on, for a batch that of its jobs; None while nothing is said.
+    """
+
+    session_id: str
+    backend: str
+    mode: SessionMode
+    open: bool
+    accepting: bool
+    seconds: float | None = None
+
+
 class QuantumProvider(Protocol):
     """A place where circuits run and are charged.
 
@@ -112,15 +214,22 @@ class QuantumProvider(Protocol):
     """
 
     name: str
+    capabilities: Capabilities
+
+    async def health(self) -> Health:
+        """Whether the provider answers; never raises."""
 
     async def backends(self) -> tuple[BackendFacts, ...]:
-        """All backends of the account, with their state now."""
+        """All backends of the account with their state and queue now: the facts of a forecast."""
+
+    async def target(self, backend: str) -> CompileTarget:
+        """What the backend compiles to now."""
 
     async def compile(self, qpy: bytes, backend: str, seed: int, spec: RunSpec) -> Compiled:
         """Transpile to the backend's ISA. Raises CompileError if the circuit does not fit."""
 
     async def find(self, tag: str) -> tuple[RemoteJob, ...]:
-        """All jobs that carry the tag, oldest first."""
+        """All jobs that carry the tag, oldest first; ended ones too."""
 
     async def submit(
         self,
@@ -128,16 +237,24 @@ class QuantumProvider(Protocol):
         layout: tuple[int, ...],
         backend: str,
         spec: RunSpec,
-        tags: tuple[str, ...],
+        key: SubmissionKey,
+        session: str | None = None,
     ) -> RemoteJob:
-        """Send one job, once.
+        """Send one job, once, in an open session if one is named.
 
         ``layout[i]`` is the physical qubit of virtual qubit i (for observables). Raises
-        Undecided when the job may have been accepted although no reply says so.
+        Undecided when the job may have been accepted although no reply says so; any other
+        error means that it surely was not.
         """
 
     async def status(self, provider_job_id: str) -> RemoteJob:
-        """The job as it stands now."""
+        """The job as it stands now. Raises NoSuchRemoteJob."""
+
+    async def pending(self, deployment_tag: str) -> tuple[RemoteJob, ...]:
+        """The deployment's jobs that have not ended: how many stand, in few requests."""
+
+    async def outlook(self, provider_job_id: str) -> Outlook:
+        """When a queued job may start."""
 
     async def result(self, provider_job_id: str) -> CircuitResult:
         """Fetch the result of a completed job. Raises ResultUnusable if it is gone or malformed."""
@@ -147,6 +264,19 @@ class QuantumProvider(Protocol):
 
     async def cancel(self, provider_job_id: str) -> RemoteJob:
         """Ask for the job's end; safe to repeat; returns the job as it stands afterwards."""
+
+    async def open_session(self, spec: SessionSpec) -> RemoteSession:
+        """Open a session. Raises PermanentProviderError for a mode that is not offered.
+
+        One that was opened although no reply said so holds nothing and costs nothing: it begins
+        with its first job.
+        """
+
+    async def session(self, session_id: str) -> RemoteSession:
+        """The session as it stands now."""
+
+    async def close_session(self, session_id: str) -> RemoteSession:
+        """Take no more jobs and end what waits in it; safe to repeat."""
 
 
 class Recompiler(Protocol):

@@ -181,6 +181,7 @@ AuditAction = Literal[
     "forget",
     "retain",
     "read",
+    "resolve",
 ]
 
 
@@ -230,7 +231,7 @@ class AuditLog(Protocol):
         """Check the chain of hashes: empty, or where it is broken."""
 
 
-NoticeKind = Literal["approval_asked", "reminder", "escalated", "expired", "decided"]
+NoticeKind = Literal["approval_asked", "reminder", "escalated", "expired", "decided", "quarantined"]
 
 
 class Notice(Contract):

@@ -18,6 +18,10 @@ PLAN_JOB = "PlanJob"
 RUN_REPORTED = "run_reported"
 GIVE_UP = "give_up"
 STATUS = "status"
+LOOK = "look"
+"""Says that it is worth looking at the remote job. Anybody may send it: it tells nothing more."""
+WATCH = "Watch"
+FOLLOW = "follow"
 """Names on the wire: applications use them with a plain Temporal client."""
 
 
@@ -30,8 +34,7 @@ class RunRequest(Contract):
         deployment_tag: marks the remote job as this deployment's.
         circuit: QPY, not yet compiled.
         model: of an optimise workload, to compare a late result with what was served.
-        listing_grace: seconds after the start of an attempt to submit by which all that it sent is
-            surely listed.
+        expected_wait: seconds that the job may stay queued at the provider; None is unknown.
         hold: key of the reservation that the run settles; empty where there is none.
         guarded: the run is started by its job only, and heeds sealed signals only.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
@@ -47,7 +50,7 @@ class RunRequest(Contract):
     backend: str
     seed: int
     budgets: Budgets
-    listing_grace: float
+    expected_wait: float | None = None
     hold: str = ""
     guarded: bool = False
     only_close: str = ""
@@ -76,12 +79,16 @@ class RunReport(Contract):
 
 
 class RunStatus(Contract):
-    """What a running HardwareRun says of itself."""
+    """What a running HardwareRun says of itself.
+
+    ``quarantined`` is why its account waits for a person; empty while it does not.
+    """
 
     run_id: str
     state: JobState
     remote: RemoteJob | None = None
     giving_up: str = ""
+    quarantined: str = ""
     account_closed: bool = False
     transitions: tuple[Transition, ...] = ()
 

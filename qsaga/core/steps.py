@@ -205,7 +205,10 @@ class CompileStep(ABC):
 
 
 class SubmitInput(Contract):
-    """``tag`` identifies the submission, ``deployment_tag`` whose it is."""
+    """``tag`` identifies the submission, ``deployment_tag`` whose it is.
+
+    ``session`` is an open session to run in.
+    """
 
     job_id: str
     tag: str
@@ -214,7 +217,7 @@ class SubmitInput(Contract):
     layout: tuple[int, ...]
     backend: str
     spec: RunSpec
-    grace: float
+    session: str | None = None
 
 
 class Submitted(Contract):
@@ -232,15 +235,21 @@ class SubmitStep(ABC):
     @activity.defn(name="submit")
     @abstractmethod
     async def submit(self, given: SubmitInput) -> Submitted:
-        """Raises Undecided (retried after the grace period), TransientProviderError, …"""
+        """Raises Undecided (looked for until it must have shown up), NeedsPerson, …"""
 
 
 class FollowInput(Contract):
-    """``until_running`` returns as soon as the job has left the queue."""
+    """``until_running`` returns as soon as the job has left the queue.
+
+    ``tag`` is the run's; without it nobody else is asked to watch the job. ``expected_wait`` is how
+    many seconds the job may stay queued; None is unknown.
+    """
 
     provider_job_id: str
     until_running: bool
     since: datetime
+    tag: str = ""
+    expected_wait: float | None = None
 
 
 class Followed(Contract):
@@ -251,7 +260,10 @@ class Followed(Contract):
 
 
 class FollowStep(ABC):
-    """Wait for a remote job by being retried: between two polls nothing holds a slot."""
+    """Wait for a remote job by being retried: between two looks nothing holds a slot.
+
+    Looks often at first; then rarely, since the watcher has it look when something has changed.
+    """
 
     @activity.defn(name="follow")
     @abstractmethod
@@ -269,23 +281,25 @@ class CollectStep(ABC):
 
 
 class CancelInput(Contract):
-    """Which submission to end.
+    """Which submission to end, and since when that is tried.
 
-    ``provider_job_id`` is None when it is not known whether the provider has the job; then
-    nothing found counts only ``grace`` seconds after ``since``.
+    ``provider_job_id`` is None when it is not known whether the provider has a job of it.
     """
 
     tag: str
     provider_job_id: str | None
     since: datetime
-    grace: float
     job_id: str = ""
 
 
 class Cancelled(Contract):
-    """Every job of the tag, each ended. Empty if there never was one."""
+    """Every job of the tag, each ended. Empty if there never was one.
+
+    ``decided_by`` is the person who said so where the provider could not.
+    """
 
     jobs: tuple[RemoteJob, ...]
+    decided_by: str = ""
 
 
 class CancelStep(ABC):
@@ -294,7 +308,7 @@ class CancelStep(ABC):
     @activity.defn(name="cancel_remote")
     @abstractmethod
     async def cancel_remote(self, given: CancelInput) -> Cancelled:
-        """Raises a benign retryable error until all of them have ended."""
+        """Raises a benign retryable error until all of them have ended, or NeedsPerson."""
 
 
 Outcome = Literal["answered", "late", "not_answered"]
@@ -305,13 +319,16 @@ class SettleInput(Contract):
 
     ``workload`` and ``model`` are given with a late result, to compare it with what was served.
     ``hold`` is the key of the reservation; empty where there is none. ``unsent`` says that nothing
-    was ever sent under the tag.
+    was ever sent under the tag. ``decided_by`` is the person whose word on the jobs is final.
+    ``since`` is when the settling began.
     """
 
     job_id: str
     run_id: str
     hold: str = ""
     unsent: bool = False
+    decided_by: str = ""
+    since: datetime | None = None
     jobs: tuple[RemoteJob, ...]
     extras: tuple[RemoteJob, ...] = ()
     late: ArtefactRef | None = None
@@ -335,3 +352,15 @@ class SettleStep(ABC):
     @abstractmethod
     async def settle(self, given: SettleInput) -> Settled:
         """Safe to repeat."""
+
+
+class WatchStep(ABC):
+    """Look at all waiting remote jobs at once, and tell the runs of those that have changed.
+
+    One activity that is retried for as long as anybody waits.
+    """
+
+    @activity.defn(name="watch")
+    @abstractmethod
+    async def watch(self, deployment: str) -> None:
+        """Raises a benign retryable error while anybody waits, returns when nobody does."""

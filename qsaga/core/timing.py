@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qsaga.core.jobs import Budgets
 from qsaga.core.states import Layer
 
 FIRST_POLL = 0.25
 LONGEST_POLL = 300.0
+FOLLOW_SECONDS = 15.0
+"""A run that waits no longer than that looks by itself; any other is told when to look."""
+SAFETY_NET = 3600.0
+"""A run that is told nothing looks again after so many seconds."""
+WATCH_REQUESTS = 1500.0
+"""Most requests of a watcher in an hour, whatever the number of runs."""
+LISTED_BY_REQUEST = 200
+IDLE_WATCH = 300.0
+"""Seconds without a waiting run after which a watcher ends."""
 # A last look just before the budget ends: the server fails an activity early when its next
 # retry would fall behind the budget, so the delay must be cut to end inside it.
 LAST_LOOK = 0.1
@@ -22,10 +33,32 @@ def poll_delay(waited: float, remaining: float | None) -> float:
         waited: since the submission.
         remaining: until the budget ends; None is no budget.
     """
-    delay = min(max(FIRST_POLL, waited / 10), LONGEST_POLL)
+    return in_time(min(max(FIRST_POLL, waited / 10), LONGEST_POLL), remaining)
+
+
+def in_time(delay: float, remaining: float | None) -> float:
+    """``delay``, or what leaves time for a last look before the budget ends; None is no budget."""
     if remaining is not None and delay > remaining - LAST_LOOK:
-        delay = max(remaining - LAST_LOOK, LAST_LOOK)
+        return max(remaining - LAST_LOOK, LAST_LOOK)
     return delay
+
+
+def watch_interval(starts: Sequence[float], waited: Sequence[float], listed: int) -> float:
+    """Seconds to the watcher's next look at all waiting jobs.
+
+    A tenth of the time to the next expected start or since one that is overdue, or of the shortest
+    wait where no start is known; no less than keeps the watcher's requests under
+    ``WATCH_REQUESTS`` an hour.
+
+    Args:
+        starts: seconds until the expected starts that are known; negative for those overdue.
+        waited: seconds that the other runs have waited.
+        listed: how many jobs the provider listed.
+    """
+    requests = 2 + listed // LISTED_BY_REQUEST
+    least = requests * 3600 / WATCH_REQUESTS
+    due = [abs(seconds) / 10 for seconds in (*starts, *waited)]
+    return max(least, min([*due, LONGEST_POLL]))
 
 
 def checking_reserve(budgets: Budgets) -> float:

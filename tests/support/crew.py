@@ -30,6 +30,7 @@ class Crewed(Stack):
     """What a test talks to, and whoever works for it now."""
 
     at_work: list[tuple[Worker, asyncio.Task[None], worker.Parts]] = field(default_factory=list)
+    change_over: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def hire(self, policy: str = "") -> None:
         """A new worker, with another policy if one is given."""
@@ -51,8 +52,11 @@ class Crewed(Stack):
 
     async def replace(self, policy: str = "") -> None:
         """Lose the worker and hire another."""
-        await self.lose()
-        await self.hire(policy)
+        # Two of the same kind may not work for one client at a time: the second is refused, and
+        # then nobody works.
+        async with self.change_over:
+            await self.lose()
+            await self.hire(policy)
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ def test_every_contract_is_implemented_and_nothing_else(
     implementations: dict[str, object],
 ) -> None:
     assert set(implementations) == set(CONTRACTS) | OF_THE_INTERCEPTOR
-    assert len(CONTRACTS) == 16
+    assert len(CONTRACTS) == 17
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
@@ -61,4 +61,4 @@ def test_signature_is_the_contracts(name: str, implementations: dict[str, object
 
 def test_workflows_are_registered_under_their_public_names() -> None:
     names = {kind.__name__ for kind in WORKFLOWS}
-    assert names == {"QuantumJob", "HardwareRun", "PlanJob", "Operation"}
+    assert names == {"QuantumJob", "HardwareRun", "PlanJob", "Operation", "Watch"}

@@ -227,9 +227,7 @@ async def test_an_attempt_that_reserves_after_the_end_holds_nothing(
     (result,) = await ended(stack, handle)
     assert result.decision is not None
     job = await stack.temporal.get_workflow_handle(handle.job_id).describe()
-    late = Admission(
-        decision=result.decision, deployment="test", grace=1.0, account=str(job.run_id)
-    )
+    late = Admission(decision=result.decision, deployment="test", account=str(job.run_id))
     await tenant(stack, "acme", quantum_seconds=1000)
     await admission_of(stack)._reserve(request, late, None, datetime.now(UTC))
     await stack.books_are_clean()

@@ -1,0 +1,132 @@
+"""Waiting for a remote job, and ending that wait early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from qsaga.core.ports import RemoteJob
+    from qsaga.core.runs import RunRequest
+    from qsaga.core.states import Layer, Rung
+    from qsaga.core.steps import Followed, FollowInput, FollowStep
+    from workflows.layers import ONE_ATTEMPT, Stopwatch
+
+G = TypeVar("G")
+R = TypeVar("R")
+
+
+class GivenUp(Exception):
+    """The job asked for the end of this run."""
+
+
+class RemoteWait:
+    """What a run knows of being told to look, and of being told to give up."""
+
+    def __init__(self, request: RunRequest, watch: Stopwatch) -> None:
+        self._request, self._watch = request, watch
+        self._looks = self._heard = 0
+        self.giving_up = ""
+
+    def give_up(self, reason: str) -> None:
+        """Nobody waits for an answer any more; the first reason stands."""
+        self.giving_up = self.giving_up or reason
+
+    def look(self) -> None:
+        """It is worth looking at the remote job."""
+        self._looks += 1
+
+    async def for_a_look(self, seconds: float) -> None:
+        """Wait to be told to look, or so long."""
+        self._heard = self._looks
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._looks > self._heard, timeout=seconds)
+
+    async def follow(self, layer: Layer, job: RemoteJob) -> Followed:
+        """See the job through a layer.
+
+        Args:
+            layer: ``QUEUE`` ends when the job runs or has ended, ``EXECUTION`` when it has ended.
+            job: the remote job.
+
+        Raises:
+            LayerEnded: the layer's budget is over.
+            GivenUp: nobody waits for an answer any more.
+        """
+        budget = self._request.budgets.seconds(layer)
+        began = workflow.now()
+        try:
+            while True:
+                # Where the server cannot have an activity tried again at once, a signal comes
+                # instead, and another activity takes the place of the one that waits.
+                self._heard = self._looks
+                followed = await self._step(
+                    layer,
+                    budget - (workflow.now() - began).total_seconds(),
+                    FollowStep.follow,
+                    FollowInput(
+                        provider_job_id=job.provider_job_id,
+                        until_running=layer is Layer.QUEUE,
+                        since=workflow.now(),
+                        tag=self._request.tag,
+                        expected_wait=self._request.expected_wait,
+                    ),
+                    until=lambda: self._looks > self._heard,
+                    budget=budget,
+                )
+                if followed is not None:
+                    return followed
+        finally:
+            taken = (workflow.now() - began).total_seconds()
+            self._watch.note(layer, taken, Rung.HARDWARE)
+
+    async def step(
+        self, layer: Layer, seconds: float, method: Callable[[Any, G], Awaitable[R]], given: G
+    ) -> R:
+        """One step that ends early when the job no longer waits.
+
+        Raises:
+            LayerEnded: it failed for good or ran out of time.
+            GivenUp: nobody waits for an answer any more.
+        """
+        return cast(R, await self._step(layer, seconds, method, given, until=lambda: False))
+
+    async def _step(
+        self,
+        layer: Layer,
+        seconds: float,
+        method: Callable[[Any, G], Awaitable[R]],
+        given: G,
+        *,
+        until: Callable[[], bool],
+        budget: float | None = None,
+    ) -> R | None:
+        """None if ``until`` came true first; then the activity is given up."""
+        if self.giving_up:
+            raise GivenUp
+        task = asyncio.ensure_future(
+            self._watch.step(
+                layer,
+                seconds,
+                method,
+                given,
+                rung=Rung.HARDWARE,
+                attempt=ONE_ATTEMPT,
+                budget=budget,
+            )
+        )
+        try:
+            await workflow.wait_condition(lambda: task.done() or bool(self.giving_up) or until())
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            return await task
+        task.cancel()
+        if self.giving_up:
+            raise GivenUp
+        return None
