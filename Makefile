@@ -13,10 +13,10 @@ BIN := .venv/bin
 # A file stays on one of them, so that servers of a module or file start once.
 JOBS ?= 2
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
-# make test ARGS="-k fallback"
+# make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 
-.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger test-system clean
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger test-system test-account clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -69,9 +69,14 @@ bench-ledger: ## reservations per second of a ledger with a million rows
 	@sh tools/python.sh -m tools.bootstrap --for develop
 	@$(BIN)/python -m benchmarks.ledger
 
-test-system: ## the tests that need more than Python packages (Go)
+test-system: ## the tests that need more than Python packages (Go, Spin)
 	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m tools.system
 	@$(BIN)/pytest -m system tests $(ARGS)
+
+test-account: ## the adapter on a real IBM account; costs at most LIMIT quantum seconds
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/pytest -m real_account tests/real_account $(if $(LIMIT),--spending-limit $(LIMIT)) $(ARGS)
 
 clean: ## remove build/, .venv and the tools' caches (not the download cache)
 	@rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -34,20 +34,22 @@ from activities.quarantine import Quarantine
 from activities.reconciling import Reconciling
 from activities.reproduction import Reproducer
 from activities.running import Running
+from activities.sessions import JoinSession, Sessions
 from activities.submitting import Submit
 from activities.watching import Watch, Watching, ensure_watcher
-from adapters import identity
+from adapters import identity, providers
 from adapters.aer import AerSimulator
 from adapters.annealing import NealSolver, steepest_descent
 from adapters.artefacts import FolderArtefacts
 from adapters.circuits import QiskitCircuitReader
-from adapters.ibm import IBMProvider, IBMRecompiler
+from adapters.ibm import IBMRecompiler
 from adapters.notifier import LogNotifier, WebhookNotifier
 from adapters.qaoa import QaoaBuilder
 from adapters.sql import (
     SqlAuditLog,
     SqlJobRecords,
     SqlLedger,
+    SqlSessionRecords,
     SqlSubmissions,
     migrate,
     open_engine,
@@ -56,7 +58,6 @@ from adapters.temporal import TemporalArchive
 from qsaga.connection import connect, register_search_attributes
 from qsaga.core.policy import Policy
 from qsaga.core.ports import QuantumProvider
-from qsaga.core.records import Notifier
 from qsaga.policies import load_policy, load_prices, with_prices
 from qsaga.settings import Settings
 from workflows import WORKFLOWS
@@ -77,15 +78,34 @@ BUILD_ID = "qsaga-" + version("qsaga")
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Everything a worker is made of, before it meets Temporal."""
+class Kept:
+    """Everything that is kept in the database."""
 
-    policy: Policy
     engine: AsyncEngine
     records: SqlJobRecords
     submissions: SqlSubmissions
+    sessions: SqlSessionRecords
     ledger: SqlLedger
     audit: SqlAuditLog
+
+    @classmethod
+    def in_(cls, engine: AsyncEngine) -> Kept:
+        """Of one database."""
+        return cls(
+            engine,
+            SqlJobRecords(engine),
+            SqlSubmissions(engine),
+            SqlSessionRecords(engine),
+            SqlLedger(engine),
+            SqlAuditLog(engine),
+        )
+
+
+@dataclass(frozen=True)
+class Parts(Kept):
+    """Everything a worker is made of, before it meets Temporal."""
+
+    policy: Policy
     provider: QuantumProvider | None
     activities: Sequence[Callable[..., Any]]
     interceptors: Sequence[Interceptor]
@@ -127,10 +147,10 @@ async def build(settings: Settings) -> Parts:
     artefacts = FolderArtefacts(settings.data_dir / "artefacts")
     engine = open_engine(database_url(settings))
     await migrate(engine)
-    records, ledger, audit = SqlJobRecords(engine), SqlLedger(engine), SqlAuditLog(engine)
-    submissions = SqlSubmissions(engine)
+    kept = Kept.in_(engine)
+    records, ledger, audit = kept.records, kept.ledger, kept.audit
     reader = QiskitCircuitReader()
-    provider = IBMProvider(settings.ibm) if settings.ibm.has_account else None
+    provider = providers.provider(settings)
     notifier = WebhookNotifier(settings.notify_url) if settings.notify_url else LogNotifier()
     verifier, seals = identity.verifier(settings.identity), identity.seal_keys(settings.identity)
     terms = Terms(
@@ -150,6 +170,8 @@ async def build(settings: Settings) -> Parts:
         doorman=doorman,
     )
 
+    sessions = Sessions(provider, kept.sessions, ledger, policy) if provider else None
+
     def archive(client: Client) -> TemporalArchive:
         queue = settings.temporal.task_queue
         return TemporalArchive(client, queue, settings.data_dir / "payloads")
@@ -157,7 +179,7 @@ async def build(settings: Settings) -> Parts:
     desk = Desk(
         ledger=ledger,
         records=records,
-        submissions=submissions,
+        submissions=kept.submissions,
         audit=audit,
         keeping=Keeping(records, ledger, artefacts, archive),
         reproducer=Reproducer(
@@ -169,7 +191,9 @@ async def build(settings: Settings) -> Parts:
             steepest_descent,
             software(),
         ),
-        reconciling=Reconciling(provider, records, ledger, audit, archive, settings.deployment),
+        reconciling=Reconciling(
+            provider, records, ledger, audit, archive, settings.deployment, sessions
+        ),
     )
     activities: list[Callable[..., Any]] = [
         admit.admit,
@@ -187,15 +211,25 @@ async def build(settings: Settings) -> Parts:
     ]
     if provider is not None:
         activities += hardware_steps(
-            settings, provider, artefacts, records, submissions, ledger, policy, notifier, doorman
+            settings,
+            provider,
+            kept,
+            artefacts,
+            policy,
+            Quarantine(kept.submissions, notifier),
+            doorman,
         )
+    if sessions is not None:
+        queue = settings.temporal.task_queue
+        activities += [
+            JoinSession(kept.sessions, doorman, settings.deployment, queue).join,
+            sessions.open,
+            sessions.look,
+            sessions.close,
+        ]
     return Parts(
+        **vars(kept),
         policy=policy,
-        engine=engine,
-        records=records,
-        submissions=submissions,
-        ledger=ledger,
-        audit=audit,
         provider=provider,
         activities=activities,
         # The first stands outermost: it translates what the others raise.
@@ -213,19 +247,16 @@ async def build(settings: Settings) -> Parts:
 def hardware_steps(
     settings: Settings,
     provider: QuantumProvider,
+    kept: Kept,
     artefacts: FolderArtefacts,
-    records: SqlJobRecords,
-    submissions: SqlSubmissions,
-    ledger: SqlLedger,
     policy: Policy,
-    notifier: Notifier,
+    quarantine: Quarantine,
     doorman: Doorman,
 ) -> list[Callable[..., Any]]:
     """The activities of a HardwareRun and of the watcher."""
     collector = Collector(artefacts, provider)
+    submissions, patience = kept.submissions, settings.quarantine_after
     watching = Watching(submissions, provider, settings.deployment, settings.temporal.task_queue)
-    quarantine = Quarantine(submissions, notifier)
-    patience = settings.quarantine_after
     return [
         Compile(artefacts, provider).compile,
         Submit(artefacts, provider, submissions, quarantine, doorman).submit,
@@ -235,9 +266,9 @@ def hardware_steps(
         Settle(
             artefacts,
             provider,
-            records,
+            kept.records,
             submissions,
-            ledger,
+            kept.ledger,
             policy,
             steepest_descent,
             quarantine,

@@ -8,11 +8,11 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.answering import QPY
-from activities.running import not_yet, seconds_remaining, seconds_since
+from activities.running import as_failure, not_yet, seconds_remaining, seconds_since
 from activities.watching import Watching
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import (
-    NoSuchRemoteJob,
+    ProviderError,
     ResultUnusable,
     RunFailed,
     TransientProviderError,
@@ -41,6 +41,9 @@ LINGER_STEP = 0.3
 ENOUGH = 60.0
 """Seconds for fetching a result on the way where nothing else bounds that."""
 
+
+LATE_RESULT = 20.0
+"""Seconds after which a result that cannot be had is given up."""
 
 CALIBRATION = "application/vnd.qsaga.calibration+json"
 
@@ -91,8 +94,9 @@ class Follow(FollowStep):
             job = await self._provider.status(given.provider_job_id)
             if given.until_running and job.state is RemoteState.RUNNING:
                 job = await self._linger(job)
-        except (TransientProviderError, NoSuchRemoteJob) as error:
-            # A job that was accepted may be unknown for a while at the place that is asked.
+        except ProviderError as error:
+            # Neither a job that is unknown where it is asked for, nor credentials that have to be
+            # replaced, are the end of the job: its budgets are.
             raise self._later(given, f"cannot tell: {error}") from error
         if job.state is RemoteState.COMPLETED:
             return Followed(job=job, result=await self._result(job))
@@ -136,8 +140,15 @@ class Collect(CollectStep):
 
     @activity.defn(name="collect")
     async def collect(self, provider_job_id: str) -> ArtefactRef:
-        """Fetch."""
-        return await self._collector.fetch(provider_job_id)
+        """Fetch; a result that cannot be used may only be late, or have been cut off."""
+        try:
+            return await self._collector.fetch(provider_job_id)
+        except ResultUnusable as error:
+            asked_for = seconds_since(activity.info().scheduled_time)
+            if asked_for > LATE_RESULT:
+                raise
+            delay = in_time(max(1.0, asked_for), seconds_remaining())
+            raise as_failure(TransientProviderError(str(error)), delay) from error
 
 
 def _long(given: FollowInput) -> bool:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from temporalio import activity
 from temporalio.client import Client
 
+from activities.sessions import Sessions
 from qsaga.core.archive import Archive
 from qsaga.core.jobs import deployment_tag, tenant_of
 from qsaga.core.ledger import Ledger, Reservation
@@ -35,9 +36,11 @@ class Reconciling:
         audit: AuditLog,
         archive: Callable[[Client], Archive],
         deployment: str,
+        sessions: Sessions | None,
     ) -> None:
         self._provider, self._records, self._ledger = provider, records, ledger
         self._audit, self._archive, self._deployment = audit, archive, deployment
+        self._sessions = sessions
 
     async def reconcile(self, given: OperateInput, *, repair: bool) -> OperationReport:
         """The comparison, and what was released."""
@@ -47,6 +50,7 @@ class Reconciling:
             released = await self._release(given, orphans)
             for job_id in lost:
                 await self._close(given, job_id)
+            await self._close_sessions(given)
         remote = await self._remote()
         name = self._provider.name if self._provider else "none"
         booked = {run.provider_job_id: run for run in await self._records.booked(name)}
@@ -150,6 +154,17 @@ class Reconciling:
                 submitter=record.submitter,
             )
         )
+
+    async def _close_sessions(self, given: OperateInput) -> None:
+        """Close the sessions whose owners were ended from outside."""
+        if self._sessions is None:
+            return
+        archive = self._archive(activity.client())
+        for session in await self._sessions.left_open():
+            if not await archive.running(session.session_id):
+                name = session.provider_session_id or session.session_id
+                await self._note(given, name, session.job_id, f"session {name} closed")
+                await self._sessions.close_record(session)
 
     async def _note(self, given: OperateInput, what: str, job_id: str, text: str) -> None:
         await self._audit.note(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -41,16 +41,23 @@ class TemporalSettings(BaseModel):
     sticky_timeout: float = Field(default=10.0, gt=0)
 
 
+CLIENT_PAUSES = 15.0
+"""Seconds that IBM's client sleeps in all between its six sendings of one POST: 0, 1, 2, 4, 8."""
+
+
 class IBMSettings(BaseModel):
     """The IBM Quantum account. Without a token there is no hardware.
 
-    A real account needs ``token`` and ``instance`` (a CRN or a name). For an emulator set ``url``
-    to ``http://emulator.test``, ``proxy`` and ``iam_url`` to where it listens.
+    A real account needs ``token`` or ``token_file`` (read at every sign-in), and ``instance`` (a
+    CRN or a name). For an emulator set ``url`` to ``http://emulator.test``, ``proxy`` and
+    ``iam_url`` to where it listens. ``client_retries`` leaves IBM's client its own repetitions of
+    a POST: one sending may then make several jobs.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     token: SecretStr | None = None
+    token_file: Path | None = None
     instance: str | None = None
     channel: str = "ibm_quantum_platform"
     url: str | None = None
@@ -61,14 +68,31 @@ class IBMSettings(BaseModel):
         default=30.0, gt=0, description="seconds after which an accepted job is surely listed"
     )
 
+    client_retries: bool = False
+
+    @field_validator("token_file")
+    @classmethod
+    def _one_token(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("token") is not None:
+            raise ValueError("give either token or token_file, not both")
+        return value
+
+    @property
+    def has_account(self) -> bool:
+        """Whether there is hardware: an account to sign in to."""
+        return self.token is not None or self.token_file is not None
+
     @property
     def grace(self) -> float:
         """Seconds after the start of an attempt to submit by which what it sent is surely listed.
 
         An attempt begins its last request within one ``call_timeout``, the request ends within
-        another, even in a worker that was cut off from Temporal meanwhile.
+        another, even in a worker that was cut off from Temporal meanwhile. The client's own
+        repetitions also begin within the first; their pauses are added all the same, for a
+        release that sleeps where it cannot be told the time.
         """
-        return 2 * self.call_timeout + self.listing_grace
+        pauses = CLIENT_PAUSES if self.client_retries else 0.0
+        return 2 * self.call_timeout + self.listing_grace + pauses
 
 
 class IdentitySettings(BaseModel):
@@ -107,6 +131,10 @@ class Settings(BaseSettings):
         notify_url: where notices to people are posted as JSON; None writes them to the log only.
         user: who the caller is where identity is off; None is the name of the account.
         hardware: False switches all hardware off, whatever the policy says.
+        provider: where circuits run: ``ibm``, ``aer`` or the name of an installed provider; None
+            is ``ibm`` where there is a token, else no hardware.
+        quarantine_after: seconds for which a provider may fail to tell what became of a submission
+            before a person is asked.
         payload_threshold: larger payloads, in bytes, go to the payload store.
     """
 
@@ -128,7 +156,9 @@ class Settings(BaseSettings):
     notify_url: str | None = None
     user: str | None = None
     hardware: bool = True
+    provider: str | None = None
     payload_threshold: int = Field(default=256 * 1024, ge=1024)
+    quarantine_after: float = Field(default=86400.0, gt=0)
     temporal: TemporalSettings = TemporalSettings()
     ibm: IBMSettings = IBMSettings()
     identity: IdentitySettings = IdentitySettings()

@@ -56,6 +56,7 @@ with workflow.unsafe.imports_passed_through():
         unbroken,
     )
     from workflows.remote_wait import GivenUp, RemoteWait
+    from workflows.session_use import SessionUse
 
 G = TypeVar("G")
 R = TypeVar("R")
@@ -76,6 +77,7 @@ class HardwareRun:
         self._request = request
         self._watch = Stopwatch()
         self._wait = RemoteWait(request, self._watch)
+        self._session = SessionUse(request, self._wait)
         self._quarantined = ""
         self._report_wanted = False
         self._submission_began = False
@@ -179,6 +181,16 @@ class HardwareRun:
         return compiled
 
     async def _submit(self, compiled: CompiledCircuit) -> Submitted:
+        session = await self._session.join()
+        try:
+            return await self._send(compiled, session)
+        except LayerEnded as end:
+            if session is None or end.kind != "PermanentProviderError":
+                raise
+            # Perhaps because the provider has ended the session: its owner finds out.
+            return await self._send(compiled, await self._session.join(stale=session))
+
+    async def _send(self, compiled: CompiledCircuit, session: str | None) -> Submitted:
         # Never interrupted: a submission that is under way must be seen to its end, or nobody
         # would know what to cancel.
         if self._wait.giving_up:
@@ -198,6 +210,7 @@ class HardwareRun:
                 layout=compiled.facts.layout,
                 backend=given.backend,
                 spec=given.spec,
+                session=session,
             ),
             attempt=ONE_ATTEMPT,
             rung=Rung.HARDWARE,
@@ -261,6 +274,7 @@ class HardwareRun:
         elif self._request.hold:
             await self._insist(SettleStep.settle, self._settlement("not_answered", ()))
         self._closed = True
+        await self._session.leave()
         if self._report_wanted and self._told is None:
             await self._tell_job(report)
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -133,6 +133,7 @@ class HardwareRung:
             seed=self._request.seed,
             budgets=self._request.budgets,
             expected_wait=forecast.queue_seconds if forecast else None,
+            session=self._request.session,
             hold=hold_key(tag, admission.account) if admission.account else "",
             guarded=admission.guarded,
         )

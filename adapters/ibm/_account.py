@@ -10,6 +10,8 @@ from typing import Any
 
 from qiskit_ibm_runtime import QiskitRuntimeService
 
+from adapters.ibm._errors import TokenFileUnreadable
+from adapters.ibm._retries import noted
 from adapters.ibm._wire import Call, OutOfTime, guard
 from qsaga.core.errors import PermanentProviderError
 from qsaga.settings import IBMSettings
@@ -39,7 +41,8 @@ class Account:
     Args:
         settings: the account.
         reread: called for the settings whenever the service is built anew, since a token that
-            expired may have been replaced meanwhile; None keeps ``settings``.
+            expired may have been replaced meanwhile; None keeps ``settings``. A token file is
+            read anew in any case.
     """
 
     def __init__(
@@ -81,10 +84,10 @@ def connect(settings: IBMSettings) -> Connection:
 
     Raises:
         PermanentProviderError: the settings are not complete.
+        TokenFileUnreadable: there is no token in the token file now.
         Exception: whatever the client raises.
     """
-    if settings.token is None:
-        raise PermanentProviderError("IBM Quantum: no token (set QSAGA_IBM__TOKEN)")
+    token = api_key(settings)
     if settings.instance is None:
         # Jobs are listed by instance. Were it chosen by the client, a look-up by tag might ask
         # another instance than the submission did, and find nothing.
@@ -92,9 +95,9 @@ def connect(settings: IBMSettings) -> Connection:
     if settings.iam_url is not None:
         os.environ["IAM_URL"] = settings.iam_url  # the only way in that the client offers
     proxies = {"urls": {"http": settings.proxy, "https": settings.proxy}}
-    service = _service_class(settings.call_timeout)(
+    service = _service_class(settings)(
         channel=settings.channel,
-        token=settings.token.get_secret_value(),
+        token=token,
         url=settings.url,
         instance=settings.instance,
         proxies=proxies if settings.proxy else None,
@@ -108,12 +111,31 @@ def connect(settings: IBMSettings) -> Connection:
     return Connection(service, client, crn)
 
 
+def api_key(settings: IBMSettings) -> str:
+    """The API key, from the token file if one is given. Raises as ``connect``."""
+    if settings.token_file is not None:
+        where = f"QSAGA_IBM__TOKEN_FILE {settings.token_file}"
+        try:
+            key = settings.token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise TokenFileUnreadable(f"{where}: {reason}") from error
+        if not key:
+            raise TokenFileUnreadable(f"{where}: the file is empty")
+        return key
+    if settings.token is None:
+        raise PermanentProviderError(
+            "IBM Quantum: no token (set QSAGA_IBM__TOKEN or QSAGA_IBM__TOKEN_FILE)"
+        )
+    return settings.token.get_secret_value()
+
+
 def active_client(service: Any) -> Any:
     """The API client of a service: a private attribute, named in this module and nowhere else."""
     return service._active_api_client  # noqa: SLF001
 
 
-def _service_class(seconds: float) -> Any:
+def _service_class(settings: IBMSettings) -> Any:
     """The vendor's service, except that its API clients are guarded as soon as they are set.
 
     The constructor already talks to the service, with a client that it makes itself, so that
@@ -127,7 +149,7 @@ def _service_class(seconds: float) -> Any:
 
         @_active_api_client.setter
         def _active_api_client(self, client: Any) -> None:
-            guard(client, seconds)
+            guard(client, settings.call_timeout, noted if settings.client_retries else None)
             self.__dict__["_guarded_client"] = client
 
     return GuardedService

@@ -10,8 +10,11 @@ from typing import Any
 
 from qiskit_ibm_runtime import IBMBackend
 
+from adapters.compiling import Machine
 from adapters.ibm._account import Connection
-from adapters.ibm._compiling import Calibrated, decoded, kept
+from adapters.ibm._compiling import decoded, kept
+from adapters.ibm._schema import Configuration, Device, Devices, Properties, SchemaDrift, read
+from adapters.ibm._wire import session_of
 from qsaga.core.errors import PermanentProviderError, TransientProviderError
 from qsaga.core.facts import BackendFacts
 
@@ -26,7 +29,7 @@ class Known:
     calibration_id: str
     backend: Any
     connection: Connection
-    calibrated: Calibrated
+    machine: Machine
 
 
 class Backends:
@@ -39,30 +42,26 @@ class Backends:
 
     def facts(self, connection: Connection, provider: str) -> tuple[BackendFacts, ...]:
         """All backends, by one request, and one more for each calibration not seen of late."""
-        found = connection.client.list_backends()
-        if not isinstance(found, list):
-            raise TransientProviderError("IBM Quantum, backends: the list cannot be read")
+        # The client's own method takes a list that is not there for an empty one.
+        raw = session_of(connection.client).get("/backends").json()
         return tuple(
-            self._facts_of(connection, provider, raw)
-            for raw in found
-            if isinstance(raw, dict) and raw.get("class") != "mock"
+            self._facts_of(connection, provider, device)
+            for device in read(Devices, raw, "GET /backends").devices
+            if device.kind != "mock"
         )
 
-    def _facts_of(self, connection: Connection, provider: str, raw: dict[str, Any]) -> BackendFacts:
-        name = str(raw["name"])
-        status = raw.get("status") or {}
-        state, reason = str(status.get("name", "unknown")), str(status.get("reason") or "")
-        queue = raw.get("queue_length")
+    def _facts_of(self, connection: Connection, provider: str, device: Device) -> BackendFacts:
+        state, queue = device.status.name, device.queue_length
         operational = state == "online"
         return BackendFacts(
-            name=name,
+            name=device.name,
             provider=provider,
-            qubits=int(raw.get("qubits") or 0),
+            qubits=device.qubits or 0,
             operational=operational,
-            queue_length=max(0, int(queue)) if isinstance(queue, int | float) else None,
-            calibration_id=self._seen_calibration(connection, name) if operational else None,
+            queue_length=None if queue is None else max(0, int(queue)),
+            calibration_id=self._seen_calibration(connection, device.name) if operational else None,
             region=connection.region,
-            detail="" if operational else f"{state} {reason}".strip(),
+            detail="" if operational else f"{state} {device.status.reason}".strip(),
         )
 
     def _seen_calibration(self, connection: Connection, name: str) -> str | None:
@@ -106,15 +105,15 @@ class Backends:
 
 def _build(connection: Connection, name: str, calibration: str, properties: Any) -> Known:
     configuration = connection.client.backend_configuration(name, refresh=True)
-    if not isinstance(configuration, dict):
-        raise TransientProviderError(f"IBM Quantum: the configuration of {name} cannot be read")
-    if not isinstance(properties, dict) or not properties:
+    if not properties:
         raise TransientProviderError(f"IBM Quantum: {name} has no calibration data now")
-    snapshot = kept(name, calibration, configuration, properties)
+    read(Configuration, configuration, "GET /backends/{name}/configuration")
+    read(Properties, properties, "GET /backends/{name}/properties")
     try:
+        snapshot = kept(name, calibration, configuration, properties)
         parts = decoded(snapshot)
     except ValueError as error:
-        raise TransientProviderError(f"IBM Quantum: {name}: {error}") from error
+        raise SchemaDrift("GET /backends/{name}/properties", str(error)) from error
     backend = IBMBackend(
         configuration=parts.configuration,
         service=connection.service,
@@ -124,11 +123,11 @@ def _build(connection: Connection, name: str, calibration: str, properties: Any)
     backend.options.use_fractional_gates = False
     # What the client would ask for once more; so both have the same calibration.
     backend._properties = parts.properties  # noqa: SLF001
-    if parts.calibrated.target.num_qubits is None:
+    if parts.machine.target.num_qubits is None:
         raise PermanentProviderError(f"IBM Quantum: {name} does not say how many qubits it has")
     # Reading the target here makes it once; later it is shared between threads.
     backend.target  # noqa: B018
-    return Known(calibration, backend, connection, parts.calibrated)
+    return Known(calibration, backend, connection, parts.machine)
 
 
 def calibration_of(properties: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Everything the vendor may answer or raise, and which of our errors it becomes: one table."""
+"""What the client raised and what was seen on the wire, recognised as a kind of the table."""
 
 from __future__ import annotations
 
@@ -6,116 +6,15 @@ import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 import requests
 from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from adapters.ibm._schema import SchemaDrift
+from adapters.ibm._table import TABLE, Kind
 from adapters.ibm._wire import Call, Exchange, IdentityTrouble, OutOfTime
-from qsaga.core.errors import (
-    PermanentProviderError,
-    ProviderError,
-    TransientProviderError,
-    Undecided,
-)
-
-
-class Kind(StrEnum):
-    """What went wrong, as far as it can be told from outside."""
-
-    NOT_SENT = "not_sent"
-    NO_REPLY = "no_reply"
-    SERVER_ERROR = "server_error"
-    RATE_LIMITED = "rate_limited"
-    UNAUTHORISED = "unauthorised"
-    REFUSED = "refused"
-    UNREADABLE = "unreadable"
-    BAD_INPUT = "bad_input"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Args:
-        kind: what went wrong.
-        seen: how it shows.
-        otherwise: the error that any call but a begun submission raises.
-        submission: the error of a submission whose request may have left this machine.
-        meaning: in words, for messages.
-    """
-
-    kind: Kind
-    seen: str
-    otherwise: type[ProviderError]
-    submission: type[ProviderError]
-    meaning: str
-
-
-ROWS: tuple[Row, ...] = (
-    Row(
-        Kind.NOT_SENT,
-        "connection refused, unknown host, certificate not accepted; identity service down or 5xx; "
-        "no time left before sending",
-        TransientProviderError,
-        TransientProviderError,
-        "the request was not sent",
-    ),
-    Row(
-        Kind.NO_REPLY,
-        "connection dropped, reply cut off, no reply in time; status 408",
-        TransientProviderError,
-        Undecided,
-        "no reply came",
-    ),
-    Row(
-        Kind.SERVER_ERROR,
-        "status 5xx",
-        TransientProviderError,
-        Undecided,
-        "the service failed",
-    ),
-    Row(
-        Kind.RATE_LIMITED,
-        "status 425, 429",
-        TransientProviderError,
-        TransientProviderError,
-        "the service asks for patience",
-    ),
-    Row(
-        Kind.UNAUTHORISED,
-        "status 401, or 400, 401, 403 of the identity service, twice: between the two the "
-        "credentials are read again and the client is built anew",
-        PermanentProviderError,
-        PermanentProviderError,
-        "the credentials are not accepted",
-    ),
-    Row(
-        Kind.REFUSED,
-        "any other status 4xx (400, 403, 404, 409, 413, 422, …)",
-        PermanentProviderError,
-        PermanentProviderError,
-        "the service refused the request",
-    ),
-    Row(
-        Kind.UNREADABLE,
-        "status 2xx or 3xx with a body that is not what the client expects",
-        TransientProviderError,
-        Undecided,
-        "the reply cannot be read",
-    ),
-    Row(
-        Kind.BAD_INPUT,
-        "the client itself refuses the input, before sending",
-        PermanentProviderError,
-        PermanentProviderError,
-        "the client refused the input",
-    ),
-)
-"""The table. A cancel that gets 409, and a result that is gone, are told apart by their calls."""
-
-TABLE: dict[Kind, Row] = {row.kind: row for row in ROWS}
+from qsaga.core.errors import QsagaError, TransientProviderError, Undecided
 
 _STATUS_IN_TEXT = re.compile(r"\b([1-5]\d\d) (?:Client|Server) Error\b")
 # Of TLS errors only a bad certificate is sure to come before the request; others may interrupt it.
@@ -123,6 +22,11 @@ _STATUS_IN_TEXT = re.compile(r"\b([1-5]\d\d) (?:Client|Server) Error\b")
 # drops the connection after it has had the whole request.
 _NEVER_CONNECTED = (ConnectTimeoutError, NewConnectionError, ssl.SSLCertVerificationError)
 _IDENTITY_REFUSES = frozenset({400, 401, 403})
+_ONE_JOB = re.compile(r"/jobs/[^/]+(/cancel|/metrics)?$")
+
+
+class TokenFileUnreadable(Exception):
+    """The file that holds the API key cannot be read now, or is empty."""
 
 
 @dataclass(frozen=True)
@@ -134,16 +38,22 @@ class Trouble:
     status: int | None = None
     retry_after: float | None = None
 
-    def error(self, what: str, *, submission_begun: bool) -> ProviderError:
-        """Our error for it. ``what`` names the call, for the message."""
-        row = TABLE[self.kind]
+    @property
+    def text(self) -> str:
+        """In words."""
         status = f", status {self.status}" if self.status else ""
         detail = f": {self.detail}" if self.detail else ""
-        message = f"IBM Quantum, {what}: {row.meaning}{status}{detail}"
-        cls = row.submission if submission_begun else row.otherwise
+        return f"{TABLE[self.kind].meaning}{status}{detail}"
+
+    def error(self, what: str, *, submission_begun: bool) -> QsagaError:
+        """Our error for it. ``what`` names the call, for the message."""
+        row = TABLE[self.kind]
+        message = f"IBM Quantum, {what}: {self.text}"
+        # What a submission cannot meet leaves it undecided, if it is met after all.
+        cls = (row.submission or Undecided) if submission_begun else row.otherwise
         if cls is TransientProviderError:
             return TransientProviderError(message, self.retry_after)
-        return cls(message)
+        return (cls or TransientProviderError)(message)
 
 
 def kind_of_status(status: int) -> Kind:
@@ -167,36 +77,51 @@ def recognise(error: BaseException, call: Call) -> Trouble:
     exceptions themselves.
     """
     text = _text(error)
-    identity = next((e for e in chain(error) if isinstance(e, IdentityTrouble)), None)
-    if identity is not None:
-        refused = identity.status in _IDENTITY_REFUSES
-        return Trouble(
-            Kind.UNAUTHORISED if refused else Kind.NOT_SENT, str(identity), identity.status
-        )
-    if any(isinstance(e, OutOfTime) for e in chain(error)):
+    submissions = call.submissions
+    if any(_may_have_arrived(earlier) for earlier in submissions[:-1]):
+        return Trouble(Kind.CLIENT_REPEATED, f"{len(submissions)} requests: {text}")
+    for link in chain(error):
+        if isinstance(link, SchemaDrift):
+            return Trouble(Kind.SCHEMA_DRIFT, str(link))
+        if isinstance(link, TokenFileUnreadable):
+            return Trouble(Kind.TOKEN_FILE, str(link))
+        if isinstance(link, IdentityTrouble):
+            refused = link.status in _IDENTITY_REFUSES
+            kind = Kind.UNAUTHORISED if refused else Kind.NOT_SENT
+            return Trouble(kind, str(link), link.status)
+    # Whatever the client did after a submission, it is the reply to that which decides.
+    decisive = submissions[-1] if submissions else call.last
+    if not submissions and any(isinstance(e, OutOfTime) for e in chain(error)):
         return Trouble(Kind.NOT_SENT, text)
-    last = call.last
-    if last is not None:
-        trouble = _of_exchange(last)
+    if decisive is not None:
+        trouble = _of_exchange(decisive)
         if trouble is not None:
             return trouble
         # The wire was fine. Before a submission was sent it is the input that the client does
         # not like; otherwise it cannot make sense of what came back.
-        if any(e.submits for e in call.exchanges):
+        if submissions:
             return Trouble(Kind.UNREADABLE, text)
     if isinstance(error, (requests.JSONDecodeError, KeyError, AttributeError)):
         return Trouble(Kind.UNREADABLE, text)
     return _of_exception(error)
 
 
+def _may_have_arrived(exchange: Exchange) -> bool:
+    return exchange.error is None or not never_connected(exchange.error)
+
+
 def _of_exchange(exchange: Exchange) -> Trouble | None:
+    if exchange.status is not None and exchange.status >= 400:
+        gone = exchange.status in {404, 410} and _ONE_JOB.search(exchange.path)
+        return Trouble(
+            Kind.NO_SUCH_JOB if gone else kind_of_status(exchange.status),
+            exchange.text,
+            exchange.status,
+            exchange.retry_after,
+        )
     if exchange.error is not None:
         sent = not never_connected(exchange.error)
         return Trouble(Kind.NO_REPLY if sent else Kind.NOT_SENT, _text(exchange.error))
-    if exchange.status is not None and exchange.status >= 400:
-        return Trouble(
-            kind_of_status(exchange.status), exchange.text, exchange.status, exchange.retry_after
-        )
     return None
 
 
@@ -205,8 +130,11 @@ def _of_exception(error: BaseException) -> Trouble:
     for link in chain(error):
         if isinstance(link, ApiException):  # from the SDK that signs in and finds the instance
             status = int(link.status_code or 0)
-            refused = status in _IDENTITY_REFUSES
-            kind = Kind.UNAUTHORISED if refused else kind_of_status(status)
+            kind = kind_of_status(status)
+            if status in _IDENTITY_REFUSES:
+                kind = Kind.UNAUTHORISED
+            elif kind is Kind.SERVER_ERROR:
+                kind = Kind.NOT_SENT
             return Trouble(kind, f"{text} ({link.message})", status)
         if isinstance(link, requests.RequestException) and link.response is None:
             return Trouble(Kind.NOT_SENT if never_connected(link) else Kind.NO_REPLY, _text(link))

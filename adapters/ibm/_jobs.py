@@ -7,19 +7,18 @@ not know, polls for ever on one, and answers a missing result with None.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 from qiskit.primitives import BitArray, PrimitiveResult
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
-from qsaga.core.errors import ResultUnusable, TransientProviderError
-from qsaga.core.ports import CircuitResult, RemoteJob, RemoteState
+from adapters.ibm._schema import Job, JobUsage, Metrics, read
+from adapters.ibm._table import TABLE, Kind
+from qsaga.core.errors import ResultUnusable
+from qsaga.core.ports import CircuitResult, Outlook, RemoteJob, RemoteState
 
 REASON_RAN_TOO_LONG = 1305
-PAGE = 100
 _STATES = {
     "queued": RemoteState.QUEUED,
     "running": RemoteState.RUNNING,
@@ -29,87 +28,57 @@ _STATES = {
 }
 
 
-def remote_job(raw: Any, metrics: Any = None) -> RemoteJob:
-    """A job from its reply, with the times and the charge of its metrics if they are given.
+def one_job(client: Any, job_id: str) -> Job:
+    """A job, by one request. Raises SchemaDrift."""
+    return read(Job, client.job_get(job_id), "GET /jobs/{id}")
 
-    Raises:
-        TransientProviderError: the reply describes no job.
-    """
-    if not isinstance(raw, dict) or not isinstance(raw.get("id"), str):
-        raise TransientProviderError("IBM Quantum: the description of a job cannot be read")
-    described = raw.get("state")
-    described = described if isinstance(described, dict) else {"status": raw.get("status")}
-    said = str(described.get("status"))
-    state = _STATES.get(said.lower(), RemoteState.UNKNOWN)
-    reason = str(described.get("reason") or "")
-    code = described.get("reason_code")
+
+def metrics_of(client: Any, job_id: str) -> Metrics:
+    """The metrics of a job, by one request. Raises SchemaDrift."""
+    return read(Metrics, client.job_metadata(job_id), "GET /jobs/{id}/metrics")
+
+
+def remote_job(raw: Job, metrics: Metrics | None = None) -> RemoteJob:
+    """A job from its reply, with the times and the charge of its metrics if they are given."""
+    state = _STATES.get(raw.state.status.lower(), RemoteState.UNKNOWN)
+    reason, code = raw.state.reason, raw.state.reason_code
     if state is RemoteState.UNKNOWN:
-        reason = f"unknown status {said!r}" + (f": {reason}" if reason else "")
+        said = f"{TABLE[Kind.UNKNOWN_STATUS].meaning} {raw.state.status!r}"
+        reason = f"{said}: {reason}" if reason else said
     elif state is RemoteState.CANCELLED and code == REASON_RAN_TOO_LONG:
         # Nobody cancelled it: it was stopped for running longer than it was allowed to.
         state = RemoteState.FAILED
     if code is not None and state.ended:
         reason = f"{reason} (reason code {code})".strip()
-    metrics = metrics if isinstance(metrics, dict) else {}
-    times = metrics.get("timestamps")
-    times = times if isinstance(times, dict) else {}
+    times = metrics.timestamps if metrics else None
     return RemoteJob(
-        provider_job_id=raw["id"],
-        backend=str(raw.get("backend") or ""),
+        provider_job_id=raw.id,
+        backend=raw.backend or "",
         state=state,
         reason=reason,
-        created=_moment(raw.get("created") or times.get("created")),
-        running=_moment(times.get("running")),
-        finished=_moment(times.get("finished")),
-        quantum_seconds=_charge(metrics.get("usage")),
+        created=raw.created or (times.created if times else None),
+        running=times.running if times else None,
+        finished=times.finished if times else None,
+        quantum_seconds=_charge(metrics.usage) if metrics else None,
+        tags=tuple(raw.tags or ()),
     )
 
 
-def _moment(text: Any) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _charge(usage: Any) -> float | None:
+def _charge(usage: JobUsage) -> float | None:
     """Quantum seconds; None while the account of the job is still open."""
-    if not isinstance(usage, dict) or usage.get("status", "pending") == "pending":
+    if usage.status == "pending":
         return None
-    for field in ("qpu_charge_time_seconds", "quantum_seconds"):
-        value = usage.get(field)
-        if isinstance(value, int | float) and value >= 0:
-            return float(value)
-    return None
+    said = (usage.qpu_charge_time_seconds, usage.quantum_seconds)
+    return next((value for value in said if value is not None and value >= 0), None)
 
 
-def all_jobs(client: Any, tag: str) -> Iterator[dict[str, Any]]:
-    """Every listed job with the tag, page by page, oldest first.
-
-    Ends at a page that brings nothing new, whatever the count says: with a wrong count the
-    client's own listing asks for ever. A job whose tags are told and lack ours is left out, so
-    that a listing that ignores the filter cannot make us adopt another's job.
-    """
-    seen: set[str] = set()
-    asked = 0
-    while True:
-        reply = client.jobs_get(limit=PAGE, skip=asked, job_tags=[tag], descending=False)
-        page = reply.get("jobs") if isinstance(reply, dict) else None
-        if not isinstance(page, list) or not all(isinstance(job, dict) for job in page):
-            raise TransientProviderError("IBM Quantum: the list of jobs cannot be read")
-        fresh = [job for job in page if job.get("id") not in seen]
-        if not fresh:
-            return
-        seen.update(str(job.get("id")) for job in fresh)
-        asked += len(page)
-        for job in fresh:
-            tags = job.get("tags")
-            if tags is None or tag in tags:
-                yield job
-        count = reply.get("count")
-        if len(page) < PAGE and not (isinstance(count, int) and count > asked):
-            return
+def outlook(metrics: Metrics) -> Outlook:
+    """When a job may start. The service tells a place in the queue, from 1, to some plans only."""
+    position = metrics.position_in_queue
+    return Outlook(
+        position=position if position is not None and position > 0 else None,
+        starts=metrics.estimated_start_time,
+    )
 
 
 def circuit_result(raw: str | None, program: str) -> CircuitResult:
@@ -123,18 +92,22 @@ def circuit_result(raw: str | None, program: str) -> CircuitResult:
         ResultUnusable: gone, malformed, or not of the program's shape.
     """
     if not raw:
-        raise ResultUnusable("the provider has no result of this job (any more)")
+        raise _unusable(Kind.RESULT_GONE, "the provider has no result of this job (any more)")
     try:
         decoded = json.loads(raw, cls=RuntimeDecoder)
     except Exception as error:  # whatever the text leads the decoder to
-        raise ResultUnusable(f"malformed result: {type(error).__name__}: {error}") from error
+        raise _unusable(Kind.RESULT_MALFORMED, f"{type(error).__name__}: {error}") from error
     if not isinstance(decoded, PrimitiveResult) or len(decoded) != 1:
         shape = type(decoded).__name__
-        raise ResultUnusable(f"the result is a {shape}, not a primitive result of one circuit")
+        raise _unusable(Kind.RESULT_SHAPE, f"a {shape}, not a primitive result of one circuit")
     try:
         return _estimates(decoded[0]) if program == "estimator" else _counts(decoded[0])
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
-        raise ResultUnusable(f"the result has another shape than expected: {error}") from error
+        raise _unusable(Kind.RESULT_SHAPE, str(error)) from error
+
+
+def _unusable(kind: Kind, detail: str) -> ResultUnusable:
+    return ResultUnusable(f"{TABLE[kind].meaning}: {detail}")
 
 
 def _counts(pub: Any) -> CircuitResult:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
-from qiskit.quantum_info import SparsePauliOp
-from qiskit_ibm_runtime import EstimatorV2, SamplerV2
+from qiskit.transpiler import Target
 
+from adapters.compiling import compile_for
+from adapters.ibm import _sessions
 from adapters.ibm._account import Account, Connection
 from adapters.ibm._backends import Backends
-from adapters.ibm._compiling import compile_for, load_circuit
-from adapters.ibm._errors import Kind, Trouble, recognise
-from adapters.ibm._jobs import all_jobs, circuit_result, remote_job
-from adapters.ibm._threads import Threads
-from adapters.ibm._wire import POOL, Call, GivenUp
-from qsaga.core.errors import (
-    PermanentProviderError,
-    ProviderError,
-    QsagaError,
-    ResultUnusable,
-    RunFailed,
-    TransientProviderError,
-)
+from adapters.ibm._calls import Calls
+from adapters.ibm._errors import recognise
+from adapters.ibm._jobs import circuit_result, metrics_of, one_job, outlook, remote_job
+from adapters.ibm._listing import listed
+from adapters.ibm._schema import InstanceUsage, read
+from adapters.ibm._submitting import sent
+from adapters.ibm._table import TABLE, Kind
+from adapters.ibm._wire import GivenUp, running_call
+from qsaga.core.errors import RunFailed, TransientProviderError
 from qsaga.core.facts import BackendFacts
-from qsaga.core.ports import CircuitResult, Compiled, RemoteJob, RemoteState, RunSpec, Usage
+from qsaga.core.ports import (
+    Capabilities,
+    CircuitResult,
+    Compiled,
+    CompileTarget,
+    Health,
+    Outlook,
+    RemoteJob,
+    RemoteSession,
+    RemoteState,
+    RunSpec,
+    SessionSpec,
+    SubmissionKey,
+    Usage,
+)
 from qsaga.settings import IBMSettings
 
-T = TypeVar("T")
 _NO_TIME = datetime.max.replace(tzinfo=UTC)
+_GONE = frozenset({404, 410})
+_CONFLICT = 409
 
 
 class IBMProvider:
@@ -39,7 +48,8 @@ class IBMProvider:
 
     Nothing is sent before the first call. Every call ends within ``settings.call_timeout``
     seconds. When the credentials fail, they are read again and the client is built anew, once
-    for each call. What the client raises is turned into our errors by the table ``ROWS``.
+    for each call. What the client raises, and replies that are not of the form we know, are
+    turned into our errors by the table ``ROWS``.
 
     Args:
         settings: the account; token and instance are needed.
@@ -51,16 +61,46 @@ class IBMProvider:
     def __init__(
         self, settings: IBMSettings, reread: Callable[[], IBMSettings] | None = None
     ) -> None:
-        self._seconds = settings.call_timeout
+        self.capabilities = Capabilities(
+            idempotent=False,
+            repeats=settings.client_retries,
+            searchable=True,
+            found_within=settings.grace,
+            session_modes=("dedicated", "batch"),
+        )
         self._account = Account(settings, reread)
         self._backends = Backends()
-        self._threads = Threads(POOL, "ibm-call")
+        self._calls = Calls(self._account, settings.call_timeout)
+
+    async def health(self) -> Health:
+        """Whether jobs can be listed: reachable, the credentials accepted. Never raises."""
+        return await self._calls.health(lambda connection: connection.client.jobs_get(limit=1))
 
     async def backends(self) -> tuple[BackendFacts, ...]:
         """All backends of the instance; not operational unless the service says "online"."""
-        return await self._call(
+        return await self._calls.run(
             "backends", lambda connection: self._backends.facts(connection, self.name)
         )
+
+    async def target(self, backend: str) -> CompileTarget:
+        """The ISA of the backend by its calibration of now.
+
+        Raises:
+            PermanentProviderError: no such backend.
+        """
+
+        def work(connection: Connection) -> CompileTarget:
+            known = self._backends.known(connection, backend, fresh=True)
+            target = known.machine.target
+            return CompileTarget(
+                backend=backend,
+                qubits=target.num_qubits,
+                operations=tuple(sorted(target.operation_names)),
+                couplings=len({frozenset(pair) for pair in _pairs(target)}),
+                calibration_id=known.machine.calibration_id,
+            )
+
+        return await self._calls.run("target", work)
 
     async def compile(self, qpy: bytes, backend: str, seed: int, spec: RunSpec) -> Compiled:
         """Transpile with the backend's calibration of now.
@@ -73,18 +113,29 @@ class IBMProvider:
 
         def work(connection: Connection) -> Compiled:
             known = self._backends.known(connection, backend, fresh=True)
-            return compile_for(known.calibrated, qpy, seed, spec)
+            return compile_for(known.machine, qpy, seed, spec)
 
-        return await self._call("compile", work)
+        return await self._calls.run("compile", work)
 
     async def find(self, tag: str) -> tuple[RemoteJob, ...]:
         """All jobs of the instance that carry the tag, oldest first; without their charges."""
 
         def work(connection: Connection) -> tuple[RemoteJob, ...]:
-            found = [remote_job(raw) for raw in all_jobs(connection.client, tag)]
-            return tuple(sorted(found, key=lambda job: job.created or _NO_TIME))
+            return _oldest_first([remote_job(raw) for raw in listed(connection.client, tag)])
 
-        return await self._call("find", work)
+        return await self._calls.run("find", work)
+
+    async def pending(self, deployment_tag: str) -> tuple[RemoteJob, ...]:
+        """The deployment's jobs that have not ended, oldest first, by one request for 200.
+
+        A job that stands all the while is told, whatever others come and end meanwhile.
+        """
+
+        def work(connection: Connection) -> tuple[RemoteJob, ...]:
+            jobs = map(remote_job, listed(connection.client, deployment_tag, pending=True))
+            return _oldest_first([job for job in jobs if not job.state.ended])
+
+        return await self._calls.run("pending", work)
 
     async def submit(
         self,
@@ -92,9 +143,10 @@ class IBMProvider:
         layout: tuple[int, ...],
         backend: str,
         spec: RunSpec,
-        tags: tuple[str, ...],
+        key: SubmissionKey,
+        session: str | None = None,
     ) -> RemoteJob:
-        """Send one job, by one request that is never repeated.
+        """Send one job, by one request that is never repeated (but see ``client_retries``).
 
         Raises:
             Undecided: the request may have left and no reply tells what became of it.
@@ -104,43 +156,48 @@ class IBMProvider:
 
         def work(connection: Connection) -> RemoteJob:
             target = self._backends.known(connection, backend, fresh=False).backend
-            job = run_primitive(target, isa_qpy, layout, spec, tags)
             return RemoteJob(
-                provider_job_id=job.job_id(), backend=backend, state=RemoteState.QUEUED
+                provider_job_id=sent(target, isa_qpy, layout, spec, key, session),
+                backend=backend,
+                state=RemoteState.QUEUED,
+                tags=(key.deployment_tag, key.tag),
             )
 
-        return await self._call("submit", work)
+        return await self._calls.run("submit", work)
 
     async def usage(self) -> Usage:
         """What the instance has used, all deployments on it together."""
 
         def work(connection: Connection) -> Usage:
-            said = connection.service.usage() or {}
-            limit = said.get("usage_limit_seconds") or said.get("usage_allocation_seconds")
-            return Usage(consumed=_number(said.get("usage_consumed_seconds")), limit=_number(limit))
+            said = read(InstanceUsage, connection.client.cloud_usage(), "GET /instances/usage")
+            limit = said.usage_limit_seconds or said.usage_allocation_seconds
+            return Usage(consumed=said.usage_consumed_seconds, limit=limit)
 
-        return await self._call("usage", work)
+        return await self._calls.run("usage", work)
 
     async def status(self, provider_job_id: str) -> RemoteJob:
         """The job as it stands: one request while it is queued, two afterwards.
 
         ``quantum_seconds`` stays None while the service has not closed the job's account, or
-        does not tell.
+        does not tell; ``reason`` says why, if that is known.
+
+        Raises:
+            NoSuchRemoteJob: the service does not know the job, or not yet.
         """
-        return await self._call(
-            "status", lambda connection: self._status(connection, provider_job_id)
+        return await self._calls.run(
+            "status", lambda connection: _status(connection, provider_job_id)
         )
 
-    def _status(self, connection: Connection, job_id: str) -> RemoteJob:
-        raw = connection.client.job_get(job_id)
-        job = remote_job(raw)
-        if job.state is RemoteState.QUEUED:
-            return job
-        try:
-            metrics = connection.client.job_metadata(job_id)
-        except Exception:  # noqa: BLE001 - the state is known, and None says that the rest is not
-            return job
-        return remote_job(raw, metrics)
+    async def outlook(self, provider_job_id: str) -> Outlook:
+        """Place in the queue and expected start, where the service tells them.
+
+        Raises:
+            NoSuchRemoteJob: the service does not know the job.
+        """
+        return await self._calls.run(
+            "outlook",
+            lambda connection: outlook(metrics_of(connection.client, provider_job_id)),
+        )
 
     async def result(self, provider_job_id: str) -> CircuitResult:
         """Result of a completed job.
@@ -149,129 +206,98 @@ class IBMProvider:
             RunFailed: the job failed or was cancelled.
             ResultUnusable: the result is gone, malformed, or has a wrong shape.
             TransientProviderError: the job has not ended, or not in a way that we know.
+            NoSuchRemoteJob: the service does not know the job.
         """
 
         def work(connection: Connection) -> CircuitResult:
-            raw = connection.client.job_get(provider_job_id)
+            raw = one_job(connection.client, provider_job_id)
             job = remote_job(raw)
             if job.state in (RemoteState.FAILED, RemoteState.CANCELLED):
                 raise RunFailed(f"job {provider_job_id} {job.state}: {job.reason or 'no reason'}")
             if job.state is not RemoteState.COMPLETED:
                 raise TransientProviderError(
-                    f"job {provider_job_id} has not completed: {job.reason or job.state}"
+                    f"{TABLE[Kind.NOT_ENDED].meaning}: {provider_job_id} is "
+                    f"{job.reason or job.state}"
                 )
-            program = raw.get("program")
-            program = program.get("id") if isinstance(program, dict) else None
-            return circuit_result(_results(connection, provider_job_id), str(program))
+            program = raw.program.id if raw.program else ""
+            return circuit_result(_results(connection, provider_job_id), program)
 
-        return await self._call("result", work)
+        return await self._calls.run("result", work)
 
     async def cancel(self, provider_job_id: str) -> RemoteJob:
         """Ask for the job's end. A job that has ended already is answered with its status.
 
         Raises:
-            PermanentProviderError: no such job.
+            NoSuchRemoteJob: the service does not know the job.
         """
 
         def work(connection: Connection) -> RemoteJob:
             try:
                 connection.client.job_cancel(provider_job_id)
             except Exception as error:
-                if getattr(error, "status_code", None) != 409:
+                if getattr(error, "status_code", None) != _CONFLICT:
                     raise
-            return self._status(connection, provider_job_id)
+            return _status(connection, provider_job_id)
 
-        return await self._call("cancel", work)
+        return await self._calls.run("cancel", work)
 
-    async def _call(self, what: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a thread, bounded in time, its exceptions turned into our errors."""
-        # The thread stops a little before we stop waiting, so that it can say why.
-        call = Call(max(0.9 * self._seconds, self._seconds - 1.0))
-        try:
-            return await self._threads.run(lambda: self._attempt(what, call, work), self._seconds)
-        except TimeoutError as error:
-            begun = call.give_up()
-            kind = Kind.NO_REPLY if begun or call.exchanges else Kind.NOT_SENT
-            trouble = Trouble(kind, f"given up after {self._seconds:g} s")
-            raise trouble.error(what, submission_begun=begun) from error
-        except asyncio.CancelledError:
-            call.give_up()
-            raise
+    async def open_session(self, spec: SessionSpec) -> RemoteSession:
+        """Open a session or a batch, by one request.
 
-    def _attempt(self, what: str, call: Call, work: Callable[[Connection], T]) -> T:
-        with call.active():
-            try:
-                return self._connected(what, call, work)
-            except _CredentialsFailed as failed:
-                # 401 means that nothing was accepted, so that even a submission may go again.
-                self._account.drop(failed.connection)
-                call.restart()
-            try:
-                return self._connected(what, call, work)
-            except _CredentialsFailed as failed:
-                self._account.drop(failed.connection)  # the next call reads them once more
-                raise failed.error from failed.__cause__
+        Raises:
+            PermanentProviderError: the plan or the backend does not offer it.
+        """
+        return await self._calls.run(
+            "open session",
+            lambda connection: _sessions.opened(connection.client, connection.instance, spec),
+        )
 
-    def _connected(self, what: str, call: Call, work: Callable[[Connection], T]) -> T:
-        connection: Connection | None = None
-        try:
-            connection = self._account.connection(call)
-            return work(connection)
-        except (QsagaError, GivenUp):
-            raise
-        except Exception as error:
-            trouble = recognise(error, call)
-            ours = trouble.error(what, submission_begun=call.submission_begun)
-            if trouble.kind is Kind.UNAUTHORISED:
-                raise _CredentialsFailed(connection, ours) from error
-            raise ours from error
+    async def session(self, session_id: str) -> RemoteSession:
+        """The session as it stands. Raises PermanentProviderError if there is none."""
+        return await self._calls.run(
+            "session", lambda connection: _sessions.described(connection.client, session_id)
+        )
+
+    async def close_session(self, session_id: str) -> RemoteSession:
+        """Close the session and cancel what waits in it; safe to repeat.
+
+        Raises:
+            PermanentProviderError: there is none.
+        """
+        return await self._calls.run(
+            "close session", lambda connection: _sessions.closed(connection.client, session_id)
+        )
 
 
-class _CredentialsFailed(Exception):
-    def __init__(self, connection: Connection | None, error: ProviderError) -> None:
-        super().__init__(str(error))
-        self.connection, self.error = connection, error
+def _pairs(target: Target) -> Iterator[tuple[int, ...]]:
+    for name in target.operation_names:
+        yield from (qubits for qubits in target[name] or () if qubits and len(qubits) == 2)
+
+
+def _oldest_first(jobs: list[RemoteJob]) -> tuple[RemoteJob, ...]:
+    return tuple(sorted(jobs, key=lambda job: job.created or _NO_TIME))
+
+
+def _status(connection: Connection, job_id: str) -> RemoteJob:
+    raw = one_job(connection.client, job_id)
+    job = remote_job(raw)
+    if job.state is RemoteState.QUEUED:
+        return job
+    try:
+        return remote_job(raw, metrics_of(connection.client, job_id))
+    except GivenUp:
+        raise
+    except Exception as error:  # noqa: BLE001 - the state is known, the rest is left open
+        if not job.state.ended:
+            return job
+        why = f"{TABLE[Kind.CHARGE_UNKNOWN].meaning}: {recognise(error, running_call()).text}"
+        return job.model_copy(update={"reason": f"{job.reason}; {why}" if job.reason else why})
 
 
 def _results(connection: Connection, job_id: str) -> str:
     try:
         return str(connection.client.job_results(job_id))
     except Exception as error:
-        status = getattr(error, "status_code", None)
-        if status in (404, 410):
-            raise ResultUnusable(f"the result of job {job_id} is gone (status {status})") from error
-        raise
-
-
-def run_primitive(
-    backend: Any, isa_qpy: bytes, layout: tuple[int, ...], spec: RunSpec, tags: tuple[str, ...]
-) -> Any:
-    """Submit by the client's primitives, in job mode; returns the client's job.
-
-    ``SamplerV2`` and ``EstimatorV2`` are the ones whose work is done by the service, so that the
-    result does not depend on the client that fetches it. They are deprecated in favour of
-    others that do it in the client, but served.
-    """
-    circuit = load_circuit(isa_qpy)
-    options: dict[str, Any] = {"environment": {"job_tags": list(tags)}}
-    if spec.max_seconds is not None:
-        options["max_execution_time"] = spec.max_seconds
-    warnings.filterwarnings(
-        "ignore", r"The (Sampler|Estimator)V2 class is deprecated", DeprecationWarning
-    )
-    if spec.verb == "sample":
-        return SamplerV2(mode=backend, options=options).run([circuit], shots=spec.shots)
-    if not spec.observables or len(layout) != len(next(iter(spec.observables[0]))):
-        raise PermanentProviderError("observables and layout do not have as many qubits")
-    observables = [
-        SparsePauliOp.from_list(list(observable.items())).apply_layout(
-            list(layout), circuit.num_qubits
-        )
-        for observable in spec.observables
-    ]
-    estimator = EstimatorV2(mode=backend, options=options)
-    return estimator.run([(circuit, observables)], precision=spec.precision)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+        if getattr(error, "status_code", None) not in _GONE:
+            raise
+        return ""

@@ -2,8 +2,8 @@
 
 The client has no read timeout, repeats POST requests by itself and hides the status of a reply in
 the text of an exception. So its HTTP session gets an adapter of ours that bounds every request
-by the time left for the call, repeats only GET, and notes what was sent and what came back: the
-notes decide whether a submission may have arrived.
+by the time left for the call, repeats only GET unless told otherwise, and notes what was sent and
+what came back: the notes decide whether a submission may have arrived.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,7 @@ from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+from urllib3.util.retry import Retry
 
 CONNECT_SECONDS = 5.0
 GET_ATTEMPTS = 3
@@ -61,12 +62,13 @@ class IdentityTrouble(Exception):
 
 @dataclass
 class Exchange:
-    """One request and what came of it."""
+    """One request and what came of it; ``reply`` is kept of a submission that was accepted."""
 
     method: str
     path: str
     status: int | None = None
     text: str = ""
+    reply: bytes | None = None
     retry_after: float | None = None
     error: Exception | None = None
 
@@ -103,14 +105,20 @@ class Call:
             GivenUp: the caller has already been told how the call ended.
             OutOfTime: no time is left.
         """
-        exchange = Exchange(method, urlsplit(url).path)
+        return self._begin(Exchange(method, urlsplit(url).path))
+
+    def repeat(self) -> None:
+        """Note that the client is about to send once more. Raises as ``begin``."""
+        self._begin(Exchange(self.exchanges[-1].method, self.exchanges[-1].path))
+
+    def _begin(self, exchange: Exchange) -> Exchange:
         with self._lock:
             # Under the lock: either the caller hears that a submission has begun, or it does
             # not begin.
             if self._given_up:
                 raise GivenUp
             if self.remaining() <= 0:
-                raise OutOfTime(f"no time left for {method} {exchange.path}")
+                raise OutOfTime(f"no time left for {exchange.method} {exchange.path}")
             self.exchanges.append(exchange)
             self.submission_begun |= exchange.submits
         return exchange
@@ -135,6 +143,16 @@ class Call:
         """The latest request."""
         return self.exchanges[-1] if self.exchanges else None
 
+    @property
+    def submissions(self) -> list[Exchange]:
+        """The requests that asked for a new job."""
+        return [exchange for exchange in self.exchanges if exchange.submits]
+
+    @property
+    def accepted(self) -> bytes | None:
+        """The reply of a submission that was accepted."""
+        return next((e.reply for e in self.submissions if e.reply is not None), None)
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Requests of this thread belong to this call."""
@@ -145,16 +163,24 @@ class Call:
             _running.call = None
 
 
+def running_call(seconds: float = 0.0) -> Call:
+    """The call that this thread works for, else one that may last so many seconds."""
+    call: Call | None = getattr(_running, "call", None)
+    return call or Call(seconds)
+
+
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests within the time of the running call; repeats GET alone.
+    """Sends requests within the time of the running call; repeats GET, and else as it is told.
 
     Args:
         seconds: bound of a request that belongs to no call.
+        retries: how POST and the like are repeated; None is never.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, retries: Retry | None = None) -> None:
         super().__init__(pool_connections=POOL, pool_maxsize=POOL, max_retries=0)
         self._seconds = seconds
+        self._repeating = retries and HTTPAdapter(POOL, POOL, max_retries=retries)
 
     def send(
         self,
@@ -166,13 +192,15 @@ class BoundedAdapter(HTTPAdapter):
         proxies: dict[str, str] | None = None,
     ) -> requests.Response:
         """Send, with our timeout in place of the one given, and read the whole reply."""
-        call: Call = getattr(_running, "call", None) or Call(self._seconds)
-        attempts = GET_ATTEMPTS if request.method == "GET" else 1
+        call = running_call(self._seconds)
+        reads = request.method == "GET"
+        attempts = GET_ATTEMPTS if reads else 1
+        send = super().send if reads or not self._repeating else self._repeating.send
         for attempt in range(1, attempts + 1):
             exchange = call.begin(str(request.method), str(request.url))
             pause = GET_BACKOFF * 2 ** (attempt - 1)
             try:
-                response = super().send(
+                response = send(
                     request,
                     stream=True,
                     timeout=(min(CONNECT_SECONDS, call.remaining()), max(call.remaining(), 0.001)),
@@ -182,10 +210,12 @@ class BoundedAdapter(HTTPAdapter):
                 )
                 _read(response, call)
             except requests.RequestException as error:
-                exchange.error = error
+                exchange = call.last or exchange  # the client may have repeated it
+                exchange.error = exchange.error or error
                 if attempt == attempts or call.remaining() <= pause:
                     raise
             else:
+                exchange = call.last or exchange
                 _note(exchange, response)
                 pause = pause if exchange.retry_after is None else exchange.retry_after
                 if (
@@ -227,6 +257,8 @@ def _note(exchange: Exchange, response: requests.Response) -> None:
     exchange.retry_after = retry_after(response.headers.get("Retry-After"))
     if response.status_code >= 400:
         exchange.text = _message(response.text)
+    elif exchange.submits and response.ok and not response.is_redirect:
+        exchange.reply = response.content
 
 
 def _message(body: str) -> str:
@@ -275,7 +307,7 @@ class StrictAuth(AuthBase):
         return request
 
     def _token(self) -> str:
-        call: Call = getattr(_running, "call", None) or Call(self._seconds)
+        call = running_call(self._seconds)
         if not self._lock.acquire(timeout=max(call.remaining(), 0)):
             raise IdentityTrouble("waited too long for an access token", None)
         try:
@@ -307,11 +339,19 @@ def session_of(client: Any) -> requests.Session:
     return session
 
 
-def guard(client: Any, seconds: float) -> None:
-    """Put our adapter and our authentication on the session of an API client; safe to repeat."""
+def guard(client: Any, seconds: float, repeating: Callable[[Retry], Retry] | None = None) -> None:
+    """Put our adapter and our authentication on the session of an API client; safe to repeat.
+
+    Args:
+        client: the API client.
+        seconds: bound of a request that belongs to no call.
+        repeating: what becomes of the client's own policy of retries; None switches it off.
+    """
     session = session_of(client)
     if not isinstance(session.auth, StrictAuth):
-        adapter = BoundedAdapter(seconds)
+        theirs = session.get_adapter("https://")
+        policy = theirs.max_retries if isinstance(theirs, HTTPAdapter) else None
+        adapter = BoundedAdapter(seconds, repeating(policy) if repeating and policy else None)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         session.auth = StrictAuth(session.auth, seconds)

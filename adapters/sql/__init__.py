@@ -5,6 +5,7 @@ from adapters.sql._engine import Moment, make_safe, open_engine
 from adapters.sql._ledger import SqlLedger
 from adapters.sql._migrate import migrate
 from adapters.sql._records import SqlJobRecords
+from adapters.sql._sessions import SqlSessionRecords
 from adapters.sql._submissions import SqlSubmissions
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "SqlAuditLog",
     "SqlJobRecords",
     "SqlLedger",
+    "SqlSessionRecords",
     "SqlSubmissions",
     "make_safe",
     "migrate",

@@ -93,6 +93,17 @@ runs = Table(
 ``quarantine`` and ``resolution`` are JSON documents of ``qsaga.core.submission``.
 """
 
+provider_sessions = Table(
+    "provider_sessions",
+    metadata,
+    Column("session_id", String(64), primary_key=True),
+    Column("job_id", ForeignKey("jobs.job_id"), nullable=False),
+    Column("opened", Moment),
+    Column("closed", Moment),
+    Column("record", Text, nullable=False),
+)
+"""One row for each session that jobs share; ``record`` is a JSON document."""
+
 charges = Table(
     "charges",
     metadata,

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime import SamplerV2
 
+from emulator.tests.bench import Bench
 from ibm_quantum_emulator.process import EmulatorProcess
 
 HERE = Path(__file__).parent
@@ -64,6 +66,17 @@ def bell(isa: Callable[[QuantumCircuit], QuantumCircuit]) -> QuantumCircuit:
 
 
 @pytest.fixture
+def http(ibm_emulator: EmulatorProcess) -> Iterator[httpx.Client]:
+    """Requests without the client's own ways: ``post("jobs", ...)``."""
+    # Tools' proxy variables must not come between a test and loopback.
+    with httpx.Client(base_url=ibm_emulator.url + "/api/v1/", trust_env=False) as client:
+        reply = client.post(ibm_emulator.url + "/identity/token", data={"apikey": "raw"})
+        client.headers["authorization"] = f"Bearer {reply.json()['access_token']}"
+        client.headers["service-crn"] = ibm_emulator.crn
+        yield client
+
+
+@pytest.fixture
 def submit(ibm_emulator: EmulatorProcess, backend: Any, bell: QuantumCircuit) -> Callable[..., Any]:
     def run(*tags: str, shots: int = 64, circuits: Any = None, **options: Any) -> Any:
         sampler = SamplerV2(backend)
@@ -74,3 +87,10 @@ def submit(ibm_emulator: EmulatorProcess, backend: Any, bell: QuantumCircuit) ->
         return sampler.run(circuits or [bell], shots=shots)
 
     return run
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "data")
+    yield bench
+    bench.store.close()

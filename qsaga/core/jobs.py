@@ -113,7 +113,15 @@ class Estimate(StrictContract):
     precision: Annotated[float, Field(gt=0, le=1)] = 1 / 32
 
 
-TAGS = {"sensitivity", "regions", "environment", "template", "experiment", "dataset"}
+TAGS = {
+    "sensitivity",
+    "regions",
+    "environment",
+    "template",
+    "experiment",
+    "dataset",
+    "session",
+}
 """Fields of a request that the first version did not have."""
 
 Workload = Annotated[Optimise | Sample | Estimate, Field(discriminator="kind")]
@@ -210,6 +218,25 @@ class Sensitivity(StrEnum):
         return tuple(Sensitivity).index(self)
 
 
+class SessionTerms(StrictContract):
+    """A session at the provider that jobs of a tenant share: those that name the same key.
+
+    It is opened for the first of them and closed when none has used it for a while.
+
+    Args:
+        key: names the session, within a tenant and a backend.
+        mode: ``batch`` is charged what its jobs are; ``dedicated`` holds the backend, and is
+            charged by the clock from its first job to its end.
+        max_seconds: the most that it may last, in seconds from the start of its first job.
+        idle_seconds: after so many seconds without a job it is closed.
+    """
+
+    key: Slug
+    mode: Literal["batch", "dedicated"] = "batch"
+    max_seconds: Annotated[int, Field(gt=0, le=8 * 3600)] = 3600
+    idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
+
+
 class JobRequest(StrictContract):
     """One accountable request.
 
@@ -227,6 +254,7 @@ class JobRequest(StrictContract):
         template: the recurring kind of job that this is one of, if any.
         experiment: what to find it under in the history.
         dataset: version of the data that the input was made from.
+        session: the provider session in which its hardware run takes part, if any.
         requested_by: who asks, where no signed identity says so.
     """
 
@@ -246,6 +274,7 @@ class JobRequest(StrictContract):
     template: Slug | None = None
     experiment: Slug | None = None
     dataset: Annotated[str, StringConstraints(pattern=r"^[^\n\r]{1,128}$")] | None = None
+    session: SessionTerms | None = None
     requested_by: Person | None = None
 
     @model_validator(mode="after")

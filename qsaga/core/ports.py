@@ -357,13 +357,17 @@ class ArtefactStore(Protocol):
 
 
 class Charge(Contract):
-    """What one remote job cost; ``role`` tells the job's own run from an extra one."""
+    """What one remote job cost.
+
+    ``role`` tells the job's own run from an extra one that the wire made, and from a session: what
+    that was charged beyond its jobs, under the session's id.
+    """
 
     provider: str
     provider_job_id: str
     backend: str
     state: RemoteState
-    role: Literal["run", "extra"] = "run"
+    role: Literal["run", "extra", "session"] = "run"
     cost: Cost
 
 

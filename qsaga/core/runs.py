@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from qsaga.core.contract import ArtefactRef, Contract
-from qsaga.core.jobs import Budgets, Workload
+from qsaga.core.jobs import Budgets, SessionTerms, Workload
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
 from qsaga.core.results import Cost, JobResult, JobStatus, LayerTiming, Transition
 from qsaga.core.states import JobState, Layer
@@ -35,6 +35,7 @@ class RunRequest(Contract):
         circuit: QPY, not yet compiled.
         model: of an optimise workload, to compare a late result with what was served.
         expected_wait: seconds that the job may stay queued at the provider; None is unknown.
+        session: the provider session to take part in, if any.
         hold: key of the reservation that the run settles; empty where there is none.
         guarded: the run is started by its job only, and heeds sealed signals only.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
@@ -51,6 +52,7 @@ class RunRequest(Contract):
     seed: int
     budgets: Budgets
     expected_wait: float | None = None
+    session: SessionTerms | None = None
     hold: str = ""
     guarded: bool = False
     only_close: str = ""

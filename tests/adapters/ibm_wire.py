@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
+import json
 import re
 import threading
 import time
@@ -16,11 +18,15 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from qiskit import QuantumCircuit, qpy
 
+from adapters.ibm import IBMProvider
+from qsaga.core.ports import Compiled, RemoteJob, RemoteState, RunSpec, SubmissionKey
 from qsaga.settings import IBMSettings
 
 BACKEND = "ibm_torino"
 JOBS = r"/jobs$"
 JOB = r"/jobs/[^/]+$"
+SPEC = RunSpec(verb="sample", shots=100)
+TAG = "qsaga:0123"
 
 
 @dataclass
@@ -164,6 +170,11 @@ def settings(url: str, **given: Any) -> IBMSettings:
     )
 
 
+def key(tag: str, deployment: str = "qsaga:test") -> SubmissionKey:
+    """What a submission is known by."""
+    return SubmissionKey(tag=tag, deployment_tag=deployment)
+
+
 def packed(circuit: QuantumCircuit) -> bytes:
     """A circuit as QPY bytes."""
     buffer = io.BytesIO()
@@ -179,3 +190,49 @@ def ghz(qubits: int = 3) -> QuantumCircuit:
         circuit.cx(qubit - 1, qubit)
     circuit.measure_all()
     return circuit
+
+
+def edited(change: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
+    """A ``rewrite`` that changes a JSON reply: what ``change`` returns, else what it was given."""
+
+    def rewrite(body: bytes) -> bytes:
+        document = json.loads(body)
+        changed = change(document)
+        return json.dumps(document if changed is None else changed).encode()
+
+    return rewrite
+
+
+async def submit(
+    provider: IBMProvider, compiled: Compiled, tag: str = TAG, session: str | None = None
+) -> RemoteJob:
+    """Send what was compiled."""
+    return await provider.submit(
+        compiled.qpy, compiled.facts.layout, BACKEND, SPEC, key(tag), session
+    )
+
+
+async def completed(provider: IBMProvider, compiled: Compiled, tag: str = TAG) -> str:
+    """The id of a job that has run."""
+    job = await submit(provider, compiled, tag)
+    assert (await ended(provider, job)).state is RemoteState.COMPLETED
+    return job.provider_job_id
+
+
+async def ended(provider: IBMProvider, job: RemoteJob) -> RemoteJob:
+    """The job as it ended."""
+    for _ in range(400):
+        now = await provider.status(job.provider_job_id)
+        if now.state.ended:
+            return now
+        await asyncio.sleep(0.02)
+    raise AssertionError("never ended")
+
+
+async def all_calls_over() -> None:
+    """Wait until no thread works for a call any more, also for one that was given up."""
+    for _ in range(400):
+        if not any(thread.name == "ibm-call" for thread in threading.enumerate()):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("threads were left behind")

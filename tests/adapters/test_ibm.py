@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import warnings
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
 
-from adapters.ibm import IBMProvider, _jobs
+from adapters.ibm import IBMProvider
 from adapters.ibm._account import active_client, connect
 from adapters.ibm._wire import BoundedAdapter, StrictAuth, session_of
 from ibm_quantum_emulator.process import EmulatorProcess
-from qsaga.core.errors import CompileError, PermanentProviderError, RunFailed
+from qsaga.core.errors import (
+    CompileError,
+    NoSuchRemoteJob,
+    PermanentProviderError,
+    RunFailed,
+)
 from qsaga.core.ports import RemoteJob, RemoteState, RunSpec
-from tests.adapters.ibm_wire import BACKEND, ghz, packed, settings
+from tests.adapters.ibm_wire import BACKEND, ended, ghz, key, packed, settings
 
 pytestmark = pytest.mark.timeout(60)
 SAMPLE = RunSpec(verb="sample", shots=400, max_seconds=60)
-
-
-@pytest.fixture
-def emulator(ibm_emulator: EmulatorProcess) -> EmulatorProcess:
-    ibm_emulator.control.set_queue(length=0, seconds_per_job=0.0)
-    ibm_emulator.control.set_execution(overhead_seconds=0.0, seconds_per_shot=0.0)
-    return ibm_emulator
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +36,7 @@ async def sent(
     provider: IBMProvider, circuit: QuantumCircuit, tag: str, spec: RunSpec = SAMPLE
 ) -> RemoteJob:
     compiled = await provider.compile(packed(circuit), BACKEND, 7, spec)
-    return await provider.submit(
-        compiled.qpy, compiled.facts.layout, BACKEND, spec, ("qsaga:test", tag)
-    )
-
-
-async def ended(provider: IBMProvider, job: RemoteJob) -> RemoteJob:
-    for _ in range(400):
-        now = await provider.status(job.provider_job_id)
-        if now.state.ended:
-            return now
-        await asyncio.sleep(0.05)
-    raise AssertionError("never ended")
+    return await provider.submit(compiled.qpy, compiled.facts.layout, BACKEND, spec, key(tag))
 
 
 async def test_a_sample_from_submission_to_charge(
@@ -67,9 +51,12 @@ async def test_a_sample_from_submission_to_charge(
     assert len(set(compiled.facts.layout)) == compiled.facts.qubits == 3
     assert compiled.facts.two_qubit_gates == 2
 
-    tags = ("qsaga:test", "qsaga:one")
-    job = await provider.submit(compiled.qpy, compiled.facts.layout, BACKEND, SAMPLE, tags)
-    assert [f.provider_job_id for f in await provider.find("qsaga:one")] == [job.provider_job_id]
+    job = await provider.submit(
+        compiled.qpy, compiled.facts.layout, BACKEND, SAMPLE, key("qsaga:one")
+    )
+    (found,) = await provider.find("qsaga:one")
+    assert found.provider_job_id == job.provider_job_id
+    assert found.tags == job.tags == ("qsaga:test", "qsaga:one")
     assert await provider.find("qsaga:other") == ()
     done = await ended(provider, job)
     assert done.state is RemoteState.COMPLETED
@@ -175,10 +162,10 @@ async def test_an_unknown_backend_is_refused_before_anything_is_sent(
     compiled = await provider.compile(packed(ghz()), BACKEND, 7, SAMPLE)
     with pytest.raises(PermanentProviderError, match="status 404"):
         await provider.submit(
-            compiled.qpy, compiled.facts.layout, "ibm_nowhere", SAMPLE, ("qsaga:nowhere",)
+            compiled.qpy, compiled.facts.layout, "ibm_nowhere", SAMPLE, key("qsaga:nowhere")
         )
     with pytest.raises(PermanentProviderError, match="refused the input"):  # not the ISA
-        await provider.submit(packed(ghz()), (0, 1, 2), BACKEND, SAMPLE, ("qsaga:nowhere",))
+        await provider.submit(packed(ghz()), (0, 1, 2), BACKEND, SAMPLE, key("qsaga:nowhere"))
     assert emulator.control.summary()["posts"] == 0
 
 
@@ -195,10 +182,9 @@ async def test_cancelling_is_safe_to_repeat(
     assert first.quantum_seconds == 0
     with pytest.raises(RunFailed, match="cancelled"):
         await provider.result(job.provider_job_id)
-    with pytest.raises(PermanentProviderError, match="status 404"):
-        await provider.cancel("d0000000000000000000")
-    with pytest.raises(PermanentProviderError, match="status 404"):
-        await provider.status("d0000000000000000000")
+    for call in (provider.cancel, provider.status, provider.result, provider.outlook):
+        with pytest.raises(NoSuchRemoteJob, match="status 404"):
+            await call("d0000000000000000000")
 
 
 async def test_cancelling_a_completed_job_tells_how_it_stands(
@@ -232,22 +218,6 @@ async def test_the_reason_of_a_failed_job_is_told(
         await provider.result(job.provider_job_id)
 
 
-async def test_all_pages_are_read_oldest_first(
-    provider: IBMProvider, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_jobs, "PAGE", 2)
-    compiled = await provider.compile(packed(ghz()), BACKEND, 7, SAMPLE)
-    ids = [
-        (
-            await provider.submit(
-                compiled.qpy, compiled.facts.layout, BACKEND, SAMPLE, ("qsaga:test", "qsaga:many")
-            )
-        ).provider_job_id
-        for _ in range(5)
-    ]
-    assert [job.provider_job_id for job in await provider.find("qsaga:many")] == ids
-
-
 async def test_the_deprecation_of_the_primitives_is_not_the_users_concern(
     provider: IBMProvider, emulator: EmulatorProcess
 ) -> None:
@@ -270,27 +240,6 @@ async def test_incomplete_settings_are_refused(
 ) -> None:
     with pytest.raises(PermanentProviderError, match=says):
         await IBMProvider(settings(emulator.url, **given)).backends()
-
-
-async def test_credentials_that_fail_are_read_again(emulator: EmulatorProcess) -> None:
-    replaced = settings(emulator.url, token=SecretStr("new"))
-    provider = IBMProvider(settings(emulator.url, token=SecretStr("old")), reread=lambda: replaced)
-    await provider.backends()
-    emulator.control.set_faults(revoked_keys=["old"])
-    job = await sent(provider, ghz(), "qsaga:renewed")
-    assert (await ended(provider, job)).state is RemoteState.COMPLETED
-
-
-async def test_revoked_credentials_are_refused_at_once(emulator: EmulatorProcess) -> None:
-    provider = IBMProvider(settings(emulator.url))
-    emulator.control.set_faults(revoked_keys=["key"])
-    began = time.monotonic()
-    for _ in range(2):
-        with pytest.raises(PermanentProviderError, match="credentials"):
-            await provider.backends()
-    assert time.monotonic() - began < 5
-    emulator.control.set_faults(revoked_keys=[])
-    assert await provider.backends()
 
 
 def test_the_private_session_of_the_client_is_where_we_expect_it(

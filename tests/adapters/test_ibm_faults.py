@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
-from adapters.ibm import ROWS, IBMProvider, Kind
-from adapters.ibm._errors import TABLE, never_connected, status_of
+from adapters.ibm import IBMProvider
+from adapters.ibm._errors import never_connected, status_of
 from adapters.ibm._wire import retry_after
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.errors import (
@@ -23,43 +21,19 @@ from qsaga.core.errors import (
     TransientProviderError,
     Undecided,
 )
-from qsaga.core.ports import Compiled, RemoteJob, RemoteState, RunSpec
-from tests.adapters.ibm_wire import BACKEND, JOB, JOBS, Wire, ghz, packed, settings
+from qsaga.core.ports import Compiled, RemoteState
+from tests.adapters.ibm_wire import (
+    JOB,
+    JOBS,
+    TAG,
+    Wire,
+    all_calls_over,
+    completed,
+    settings,
+    submit,
+)
 
 pytestmark = pytest.mark.timeout(60)
-SPEC = RunSpec(verb="sample", shots=100)
-TAG = "qsaga:0123"
-
-
-@pytest.fixture
-def emulator(ibm_emulator: EmulatorProcess) -> EmulatorProcess:
-    ibm_emulator.control.set_queue(length=0, seconds_per_job=0.0)
-    ibm_emulator.control.set_execution(overhead_seconds=0.0, seconds_per_shot=0.0)
-    return ibm_emulator
-
-
-@pytest.fixture(scope="module")
-def module_wire(ibm_emulator_process: EmulatorProcess) -> Iterator[Wire]:
-    wire = Wire(ibm_emulator_process.url)
-    yield wire
-    wire.close()
-
-
-@pytest.fixture
-def wire(module_wire: Wire, emulator: EmulatorProcess) -> Iterator[Wire]:
-    yield module_wire
-    module_wire.faults.clear()
-    module_wire.log.clear()
-
-
-@pytest.fixture(scope="module")
-def provider(module_wire: Wire) -> IBMProvider:
-    return IBMProvider(settings(module_wire.url, call_timeout=10.0))
-
-
-@pytest.fixture(scope="module")
-def compiled(provider: IBMProvider) -> Compiled:
-    return asyncio.run(provider.compile(packed(ghz(2)), BACKEND, 7, SPEC))
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +41,8 @@ def hasty(module_wire: Wire, compiled: Compiled) -> IBMProvider:
     """Signed in, with everything at hand, and from then on in a hurry."""
     made = IBMProvider(settings(module_wire.url, call_timeout=20.0))
     asyncio.run(submit(made, compiled))
-    made._seconds = 1.5
+    made._calls.seconds = 1.5
     return made
-
-
-async def submit(provider: IBMProvider, compiled: Compiled) -> RemoteJob:
-    return await provider.submit(
-        compiled.qpy, compiled.facts.layout, BACKEND, SPEC, ("qsaga:test", TAG)
-    )
-
-
-async def completed(provider: IBMProvider, compiled: Compiled) -> str:
-    job = await submit(provider, compiled)
-    for _ in range(400):
-        if (await provider.status(job.provider_job_id)).state is RemoteState.COMPLETED:
-            return job.provider_job_id
-        await asyncio.sleep(0.02)
-    raise AssertionError("never completed")
 
 
 @pytest.mark.parametrize(
@@ -225,10 +184,7 @@ async def test_hung_calls_end_in_time_and_stop_no_others(
     assert time.monotonic() - began < 4.0
     wire.faults.clear()
     assert await hasty.find(TAG) == ()
-    deadline = time.monotonic() + 5
-    while any(t.name == "ibm-call" for t in threading.enumerate()):
-        assert time.monotonic() < deadline, "threads were left behind"
-        await asyncio.sleep(0.05)
+    await all_calls_over()
 
 
 async def test_signing_in_to_a_hung_server_ends_in_time(
@@ -280,7 +236,7 @@ async def test_an_unknown_status_is_cannot_tell(
         await provider.result(job)
     wire.faults.clear()
     wire.add("GET", JOB, body=b"[]")
-    with pytest.raises(TransientProviderError, match="cannot be read"):
+    with pytest.raises(TransientProviderError, match="schema drift"):
         await provider.status(job)
 
 
@@ -334,25 +290,6 @@ async def test_the_charge_is_none_while_nobody_tells_it(
         wire.faults.clear()
 
 
-async def test_a_listing_that_lies_is_not_believed(
-    provider: IBMProvider, compiled: Compiled, wire: Wire, emulator: EmulatorProcess
-) -> None:
-    job = await completed(provider, compiled)
-
-    def overcount(body: bytes) -> bytes:
-        return json.dumps({**json.loads(body), "count": 999}).encode()
-
-    wire.add("GET", JOBS, forward=True, rewrite=overcount)
-    assert [j.provider_job_id for j in await provider.find(TAG)] == [job]
-    wire.faults.clear()
-    wire.add("GET", JOBS, forward=True, rewrite=lambda b: b.replace(TAG.encode(), b"qsaga:another"))
-    assert await provider.find(TAG) == ()
-    wire.faults.clear()
-    wire.add("GET", JOBS, body=b'{"jobs": null}')
-    with pytest.raises(TransientProviderError, match="cannot be read"):
-        await provider.find(TAG)
-
-
 async def test_cancelling_again_after_a_lost_reply(
     provider: IBMProvider, compiled: Compiled, wire: Wire, emulator: EmulatorProcess
 ) -> None:
@@ -362,13 +299,6 @@ async def test_cancelling_again_after_a_lost_reply(
     with pytest.raises(TransientProviderError):
         await provider.cancel(job.provider_job_id)
     assert (await provider.cancel(job.provider_job_id)).state is RemoteState.CANCELLED
-
-
-def test_the_table_has_one_row_for_each_kind() -> None:
-    assert [row.kind for row in ROWS] == list(Kind)
-    assert all(row.seen and row.meaning for row in ROWS)
-    retried = {k for k, row in TABLE.items() if row.submission is Undecided}
-    assert retried == {Kind.NO_REPLY, Kind.SERVER_ERROR, Kind.UNREADABLE}
 
 
 def test_details_of_exceptions() -> None:

@@ -41,7 +41,7 @@ from qsaga.core.steps import (
     SolveInput,
     VerifyInput,
 )
-from tests.adapters.ibm_wire import BACKEND, ghz, packed, settings
+from tests.adapters.ibm_wire import BACKEND, ghz, key, packed, settings
 
 pytestmark = pytest.mark.timeout(120)
 SOFTWARE = {"qiskit": "2.6.2", "dimod": "0.12.23"}
@@ -104,7 +104,7 @@ class Bench:
             compiled.facts.layout,
             BACKEND,
             encoded.spec,
-            ("qsaga:test", "qsaga:reproduce"),
+            key("qsaga:reproduce"),
         )
         for _ in range(400):
             job = await self.provider.status(job.provider_job_id)

@@ -93,21 +93,43 @@ def tree(cls: type[QsagaError], depth: int = 0) -> Iterator[tuple[int, type[Qsag
             yield from tree(below, depth + 1)
 
 
+# --- docs/provider-errors.md -------------------------------------------------------------------
+
+
 def ibm_rows() -> str:
-    """What the vendor may answer and which error it becomes."""
+    """What the vendor may answer, which error it becomes, and what comes of it."""
     return table(
-        ("kind", "how it shows", "any call", "a submission that has begun", "in messages"),
+        (
+            "on the wire",
+            "any call",
+            "a submission that has begun",
+            "qsaga",
+            "the user sees",
+            "kind",
+        ),
         [
             (
-                f"`{row.kind.value}`",
                 row.seen,
-                f"`{row.otherwise.__name__}`",
-                f"`{row.submission.__name__}`",
-                row.meaning,
+                becomes(row.otherwise),
+                becomes(row.submission),
+                row.does,
+                row.user,
+                f"`{row.kind.value}`: {row.meaning}",
             )
             for row in ROWS
         ],
     )
+
+
+def becomes(error: type[QsagaError] | None) -> str:
+    """An error, and whether the same call may work later."""
+    if error is None:
+        return "–"
+    if error is errors.Undecided:
+        nature = "undecided"
+    else:
+        nature = "transient" if error.retryable else "permanent"
+    return f"{nature}: `{error.__name__}`"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

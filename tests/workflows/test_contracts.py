@@ -9,14 +9,14 @@ import pytest_asyncio
 from temporalio import activity
 
 import worker
-from qsaga.core import admission, oversight, steps
+from qsaga.core import admission, oversight, sessions, steps
 from qsaga.core.seals import CHECK_CALLER, CHECK_SEAL
 from qsaga.settings import IBMSettings, Settings
 from workflows import WORKFLOWS
 
 CONTRACTS = {
     defined.name: method
-    for module in (admission, oversight, steps)
+    for module in (admission, oversight, sessions, steps)
     for kind in vars(module).values()
     if inspect.isclass(kind) and issubclass(kind, ABC)
     for method in vars(kind).values()
@@ -47,7 +47,7 @@ def test_every_contract_is_implemented_and_nothing_else(
     implementations: dict[str, object],
 ) -> None:
     assert set(implementations) == set(CONTRACTS) | OF_THE_INTERCEPTOR
-    assert len(CONTRACTS) == 17
+    assert len(CONTRACTS) == 21
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
@@ -61,4 +61,11 @@ def test_signature_is_the_contracts(name: str, implementations: dict[str, object
 
 def test_workflows_are_registered_under_their_public_names() -> None:
     names = {kind.__name__ for kind in WORKFLOWS}
-    assert names == {"QuantumJob", "HardwareRun", "PlanJob", "Operation", "Watch"}
+    assert names == {
+        "QuantumJob",
+        "HardwareRun",
+        "PlanJob",
+        "Operation",
+        "Watch",
+        "ProviderSession",
+    }

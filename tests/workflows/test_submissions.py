@@ -144,7 +144,7 @@ async def test_what_the_client_sends_twice_is_cancelled_and_booked(
     result = await stack.run(abilene())
     assert result.state is JobState.COMPLETED
     jobs = stack.remote(stack.run_id(result))
-    assert sorted(job["state"] for job in jobs) == ["Cancelled", "Cancelled", "Completed"]
+    assert sorted(str(job["state"]) for job in jobs) == ["Cancelled", "Cancelled", "Completed"]
     await closed(stack, result)
 
 

@@ -8,15 +8,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from . import views
+from . import listing, views
+from .calibration import Calibration
 from .engine import Engine
-from .errors import ApiError, BadRequest, NotFound
+from .errors import ApiError, BadRequest, NotFound, job_not_found
 from .iam import Identity
 from .model import COMPLETED, FAILED, Job, from_iso
 from .sessions import Sessions
 from .snapshot import Snapshot
 from .store import JobQuery
 from .submission import checked_tags, read_body, read_submission
+from .visit import visit_of
 
 _PAGE, _MAX_PAGE = 10, 200
 
@@ -83,70 +85,88 @@ class Api:
         return self._engine.snapshots[name]
 
     async def _backends(self, request: Request, instance: str) -> Response:
-        await self._engine.time()
+        engine, now = self._engine, await self._engine.time()
         devices = [
-            snapshot.listed(self._engine.settings.queues[name], self._engine.pending(name))
-            for name, snapshot in self._engine.snapshots.items()
+            snapshot.listed(
+                engine.pending(name),
+                engine.expected_wait(name),
+                engine.around.lines[name].calendar.closed_until(now),
+            )
+            for name, snapshot in engine.snapshots.items()
         ]
         return JSONResponse({"devices": devices})
 
     async def _configuration(self, request: Request, instance: str) -> Response:
-        return JSONResponse(self._snapshot(request).configuration)
+        snapshot = self._snapshot(request)
+        await self._calibration(request, snapshot.name)
+        return JSONResponse(snapshot.configuration)
 
     async def _properties(self, request: Request, instance: str) -> Response:
-        return Response(self._snapshot(request).properties, media_type="application/json")
+        name = self._snapshot(request).name
+        calibration = await self._calibration(request, name)
+        if calibration is None:
+            return JSONResponse({})
+        body = self._engine.around.properties(name, calibration)
+        return Response(body, media_type="application/json")
+
+    async def _calibration(self, request: Request, backend: str) -> Calibration | None:
+        """Return the calibration that a request asks for; None: there was none so early."""
+        await self._engine.time()
+        calibrations = self._engine.around.calibrations[backend]
+        found = calibrations.current
+        if calibration_id := request.query_params.get("calibration_id"):
+            known = calibrations.by_id(calibration_id)
+            if known is None:
+                raise NotFound(f"Calibration not found: {calibration_id}")
+            found = known
+        moment = _moment(request, "updated_before")
+        if moment is None:
+            return found
+        found = calibrations.before(moment)
+        first = from_iso(self._engine.snapshots[backend].updated)
+        return None if found.at is None and first > moment else found
 
     async def _status(self, request: Request, instance: str) -> Response:
         snapshot = self._snapshot(request)
-        await self._engine.time()
-        return JSONResponse(snapshot.status(self._engine.pending(snapshot.name)))
+        now = await self._engine.time()
+        closed_until = self._engine.around.lines[snapshot.name].calendar.closed_until(now)
+        return JSONResponse(snapshot.status(self._engine.pending(snapshot.name), closed_until))
 
     async def _usage(self, request: Request, instance: str) -> Response:
         await self._engine.time()
         await self._engine.settled(self._engine.active_jobs())
-        consumed = self._engine.store.consumed(instance)
-        allocation = self._engine.config.usage_allocation_seconds
-        return JSONResponse(
-            {
-                "instance_id": instance,
-                "plan_id": "emulated",
-                "usage_consumed_seconds": consumed,
-                "usage_allocation_seconds": allocation,
-                "usage_limit_seconds": allocation,
-                "usage_limit_reached": consumed >= allocation,
-            }
-        )
+        return JSONResponse(self._engine.usage(instance))
 
     # -- jobs -----------------------------------------------------------------------------
 
     async def _submit(self, request: Request, instance: str) -> Response:
-        engine, tags = self._engine, []
+        engine, visit = self._engine, visit_of(request.scope)
         try:
             document = read_body(await _body(request, engine.config.max_body_bytes))
-            tags = checked_tags(document.get("tags"))
+            visit.tags = checked_tags(document.get("tags"))
             submission = read_submission(document, engine.snapshots)
             if submission.session_id:
                 submission.in_active_session = await self._sessions.admit(
-                    submission.session_id, instance
+                    submission.session_id, instance, submission.backend
                 )
-            job = await engine.submit(submission, instance)
+            job = await engine.submit(submission, instance, visit)
         except ApiError as error:
-            engine.store.add_post(engine.settings.clock.local(), error.status, None, tags)
+            now = engine.settings.clock.local()
+            visit.post = engine.store.add_post(now, error.status, None, visit.tags)
             raise
-        engine.store.add_post(job.created, 200, job.id, job.tags)
         return JSONResponse({"id": job.id, "backend": job.backend})
 
     async def _list(self, request: Request, instance: str) -> Response:
-        query = _job_query(request, instance)
-        await self._engine.time()
-        jobs, count = self._engine.store.find(query)
-        if any(not job.terminal for job in jobs):
+        query, visit = _job_query(request, instance), visit_of(request.scope)
+        visit.now = await self._engine.time()
+        if self._engine.active_jobs():
+            jobs, _ = self._engine.store.find(query)
             await self._engine.settled(jobs)
-            jobs, count = self._engine.store.find(query)
+        page = listing.page(self._engine.store, self._engine.settings.plan, query, visit)
         return JSONResponse(
             {
-                "jobs": [views.job_view(job) for job in jobs],
-                "count": count,
+                "jobs": [views.job_view(job, status=page.shown.get(job.id)) for job in page.jobs],
+                "count": page.count,
                 "limit": query.limit,
                 "offset": query.offset,
             }
@@ -154,16 +174,20 @@ class Api:
 
     async def _current(self, request: Request, instance: str) -> Job:
         """Return the job as it is now, waiting for its simulation if it is overdue."""
-        await self._engine.time()
+        visit_of(request.scope).now = await self._engine.time()
         job = self._engine.job(request.path_params["job_id"], instance)
         await self._engine.settled([job])
         return job
 
     async def _job(self, request: Request, instance: str) -> Response:
-        job = await self._current(request, instance)
+        job, visit = await self._current(request, instance), visit_of(request.scope)
+        plan = self._engine.settings.plan
+        if plan.is_hidden(job, visit):
+            raise job_not_found(job.id)
         wanted = request.query_params.get("exclude_params") != "true"
         params = self._engine.store.params(job.id) if wanted else None
-        return JSONResponse(views.job_view(job, params))
+        status = plan.shown([job], visit).get(job.id)
+        return JSONResponse(views.job_view(job, params, status))
 
     async def _results(self, request: Request, instance: str) -> Response:
         job = await self._current(request, instance)
@@ -172,6 +196,13 @@ class Api:
         result = self._engine.store.result(job.id) if job.state == COMPLETED else None
         if result is None:
             return Response(status_code=204)
+        status = self._engine.settings.plan.result_status(job, visit_of(request.scope))
+        if status == 204:
+            return Response(status_code=204)
+        if status is not None:
+            raise ApiError(status, f"The result of job {job.id} is not available.")
+        if job.private:
+            self._engine.store.drop(job.id, "results")
         return Response(result, media_type="application/json")
 
     async def _logs(self, request: Request, instance: str) -> Response:
@@ -184,7 +215,7 @@ class Api:
 
     async def _cancel(self, request: Request, instance: str) -> Response:
         job = await self._current(request, instance)
-        return Response(status_code=await self._engine.cancel(job))
+        return Response(status_code=await self._engine.cancel(job, visit_of(request.scope)))
 
     async def _delete(self, request: Request, instance: str) -> Response:
         self._engine.delete(await self._current(request, instance))
@@ -210,7 +241,7 @@ class Api:
     async def _patch_session(self, request: Request, instance: str) -> Response:
         body = read_body(await request.body())
         session_id = request.path_params["session_id"]
-        await self._sessions.accept(session_id, bool(body.get("accepting_jobs")), instance)
+        await self._sessions.accept(session_id, body.get("accepting_jobs"), instance)
         return Response(status_code=204)
 
     async def _close_session(self, request: Request, instance: str) -> Response:

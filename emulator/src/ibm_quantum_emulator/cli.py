@@ -9,9 +9,18 @@ import typer
 from pydantic import ValidationError
 
 from . import __version__
+from .cli_faults import faults_app, requests
+from .cli_world import world_app
 from .config import BackendSpec, InstanceSpec, ServerConfig, default_data_dir, snapshots
+from .faultplan import read_plan
+from .snapshot import Snapshot
+from .worldcheck import option, read_fitting
+from .worldfile import World
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantum cloud API emulator.")
+app.add_typer(faults_app, name="faults")
+app.add_typer(world_app, name="world")
+app.command()(requests)
 
 
 @app.callback()
@@ -48,6 +57,10 @@ def serve(
     overhead_seconds: Annotated[float, typer.Option(help="Machine time of an empty job.")] = 2.0,
     seconds_per_shot: Annotated[float, typer.Option(help="Machine time per shot.")] = 0.00026,
     usage_allocation_seconds: Annotated[int, typer.Option(help="The instance's limit.")] = 36000,
+    faults: Annotated[Path | None, typer.Option(help="Fault plan, TOML or JSON.")] = None,
+    world: Annotated[
+        Path | None, typer.Option(help="World around the account, TOML or JSON.")
+    ] = None,
     reset_settings: Annotated[
         bool, typer.Option(help="Prefer these settings to those kept in the data directory.")
     ] = False,
@@ -59,13 +72,15 @@ def serve(
     from .server import serve as run
 
     try:
+        instances = [InstanceSpec.parse(text) for text in instance or ["emulator"]]
+        around = _world(world, backend, [spec.name for spec in instances])
         config = ServerConfig.model_validate(
             {
                 "host": host,
                 "port": port,
                 "data": data or default_data_dir(),
-                "backends": [BackendSpec.parse(text) for text in backend or ["ibm_torino"]],
-                "instances": [InstanceSpec.parse(text) for text in instance or ["emulator"]],
+                "backends": [BackendSpec.parse(text) for text in _backends(backend, around)],
+                "instances": instances,
                 "queue_length": queue_length,
                 "seconds_per_job": seconds_per_job,
                 "slots": slots,
@@ -81,6 +96,8 @@ def serve(
                 "overhead_seconds": overhead_seconds,
                 "seconds_per_shot": seconds_per_shot,
                 "usage_allocation_seconds": usage_allocation_seconds,
+                "faults": read_plan(faults) if faults else None,
+                "world": around,
                 "reset_settings": reset_settings,
                 "exit_with_parent": exit_with_parent,
                 "ready_file": ready_file,
@@ -94,6 +111,21 @@ def serve(
     except OSError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def _world(path: Path | None, given: list[str] | None, instances: list[str]) -> World | None:
+    if path is None:
+        return None
+    specs = [BackendSpec.parse(text) for text in given or []]
+    return read_fitting(path, {spec.name: Snapshot(spec) for spec in specs}, instances)
+
+
+def _backends(given: list[str] | None, world: World | None) -> list[str]:
+    """Return the backends to serve: those of the options and those of the world document."""
+    texts = {text.partition("=")[0]: text for text in given or []}
+    for told in world.backends if world else []:
+        texts.setdefault(told.name, option(told))
+    return list(texts.values()) or ["ibm_torino"]
 
 
 @app.command("backends")

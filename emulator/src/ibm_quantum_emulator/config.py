@@ -11,6 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .faultplan import Plan
+from .worldfile import World
+
 NoiseMode = Literal["none", "readout", "full"]
 
 _ACCOUNT = uuid.uuid5(uuid.NAMESPACE_DNS, "emulator.test").hex
@@ -98,6 +101,8 @@ class ServerConfig(BaseModel):
     seconds_per_shot: float = Field(0.00026, ge=0)
     max_body_bytes: int = 64 * 1024 * 1024
     usage_allocation_seconds: int = 36000
+    faults: Plan | None = None
+    world: World | None = None
     reset_settings: bool = False
     exit_with_parent: bool = False
     ready_file: Path | None = None

@@ -15,6 +15,7 @@ from . import __version__, views
 from .clock import ClockPatch
 from .engine import Engine
 from .errors import BadRequest
+from .limits import LimitsPatch
 from .store import JobQuery
 from .submission import read_body
 from .world import Execution, QueuePatch
@@ -28,6 +29,7 @@ class SettingsPatch(BaseModel):
         queues: Backend name, or ``*`` for all, to :class:`~.world.QueuePatch`.
         execution: Fields of :class:`~.world.Execution`.
         faults: Top-level switches of :class:`~.faults.Faults`.
+        limits: Instance name, or ``*`` for all, to :class:`~.limits.LimitsPatch`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,6 +38,7 @@ class SettingsPatch(BaseModel):
     queues: dict[str, QueuePatch] = {}
     execution: dict[str, float] | None = None
     faults: dict[str, Any] | None = None
+    limits: dict[str, LimitsPatch] = {}
 
 
 class Control:
@@ -75,6 +78,7 @@ class Control:
                 "queues": {n: q.model_dump() for n, q in self._engine.settings.queues.items()},
                 "execution": self._engine.settings.execution.model_dump(),
                 "faults": self._engine.settings.faults.model_dump(),
+                "limits": self._engine.around.limits.dump(),
                 "noise": config.noise,
                 "seed": config.seed,
                 "backends": [spec.model_dump() for spec in config.backends],
@@ -100,12 +104,16 @@ class Control:
                 raise BadRequest(
                     f"no backend {name!r}; there are {', '.join(engine.settings.queues)}"
                 )
+        for name in patch.limits:
+            engine.around.limits.checked(name)
         if execution is not None:
             engine.settings.set_execution(execution)
         if faults is not None:
             engine.settings.set_faults(faults)
         for name, queue in patch.queues.items():
             await engine.change_queue(name, queue)
+        for name, limits in patch.limits.items():
+            await engine.change_limits(name, limits)
         if patch.clock is not None:
             await engine.change_clock(patch.clock)
         return await self._settings(request)
@@ -132,7 +140,8 @@ class Control:
         await self._engine.settled(self._engine.active_jobs())
 
     def _truth(self, job: Any) -> dict[str, Any]:
-        return views.truth_view(job, self._engine.store.posts(job_id=job.id))
+        truth = views.truth_view(job, self._engine.store.posts(job_id=job.id))
+        return {**truth, "faults": self._engine.store.faults.touched(job.id)}
 
     async def _summary(self, request: Request) -> Response:
         await self._all_done()

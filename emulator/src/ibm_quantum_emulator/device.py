@@ -66,6 +66,14 @@ class Device:
         self._qubits = [
             {fact["name"]: fact["value"] for fact in facts} for facts in props["qubits"]
         ]
+        self._broken_qubits = {
+            number for number, facts in enumerate(self._qubits) if facts.get("operational") == 0
+        }
+        self._broken_gates = {
+            (gate["gate"], frozenset(gate["qubits"]))
+            for gate in props["gates"]
+            if any(i["name"] == "operational" and not i["value"] for i in gate["parameters"])
+        }
         self._gates: dict[tuple[str, tuple[int, ...]], float] = {
             (gate["gate"], tuple(gate["qubits"])): item["value"]
             for gate in props["gates"]
@@ -81,6 +89,23 @@ class Device:
                 " query.",
                 _NOT_ISA,
             )
+        broken = self._broken_qubits.intersection(active_qubits(circuit))
+        if broken:
+            raise Rejected(f"The circuit uses qubit {min(broken)}, which is faulty.", _NOT_ISA)
+        if self._broken_gates:
+            self._check_gates(circuit, list(range(circuit.num_qubits)))
+
+    def _check_gates(self, circuit: QuantumCircuit, places: list[int]) -> None:
+        for item in circuit.data:
+            qubits = [places[circuit.find_bit(qubit).index] for qubit in item.qubits]
+            if (item.operation.name, frozenset(qubits)) in self._broken_gates:
+                raise Rejected(
+                    f"The circuit uses gate {item.operation.name} on qubits {qubits}, which is"
+                    " faulty.",
+                    _NOT_ISA,
+                )
+            for block in getattr(item.operation, "blocks", ()):
+                self._check_gates(block, qubits)
 
     def simulator(
         self, active: list[int], limits: Limits, shots: int, gate_noise: bool = True

@@ -1,68 +1,36 @@
-"""Moves jobs through their lives: the one place where state, time, storage and pool meet."""
+"""What the API and the control API do to the service: the one way in from outside."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import logging
+import math
 from collections.abc import Iterable
+from typing import Any
 
-from . import world
+from . import limits, world
 from .clock import ClockPatch
-from .config import ServerConfig
 from .errors import ApiError, BadRequest, NotFound
-from .model import (
-    CANCELLED,
-    COMPLETED,
-    FAILED,
-    QUEUED,
-    REASON_RAN_TOO_LONG,
-    RUNNING,
-    Job,
-    new_job_id,
-)
-from .pool import Pool
+from .limits import LimitsPatch
+from .model import CANCELLED, QUEUED, Job, iso, new_job_id
+from .queues import Queues
+from .sessionstate import DEDICATED, Session
 from .settings import Settings
-from .snapshot import Snapshot
-from .store import Store
 from .submission import Submission
-from .world import QueuePatch, Waiting
-
-log = logging.getLogger(__name__)
+from .surroundings import Surroundings
+from .visit import Visit
+from .world import QueuePatch, QueueState
+from .worldfile import World
 
 _WAIT_SECONDS = 60.0
-_FAILS_AFTER_SECONDS = 1.0
 
 
-class Engine:
+class Engine(Queues):
     """The state of the emulated service.
 
     All methods run on the event loop; between two awaits nothing else happens, so what a method
     does without awaiting is atomic.
     """
-
-    def __init__(
-        self, config: ServerConfig, store: Store, pool: Pool, snapshots: dict[str, Snapshot]
-    ) -> None:
-        self.config = config
-        self.store = store
-        self.snapshots = snapshots
-        self._pool = pool
-        self._active: dict[str, Job] = {}
-        self._simulations: dict[str, asyncio.Task[None]] = {}
-        self._next: dict[str, float] = {}
-        self._wake = asyncio.Event()
-        self._floor = 0.0
-        self.settings = Settings(config, store)
-
-    def start(self) -> None:
-        """Take up the jobs that had not ended when the last process did."""
-        self._floor = self.store.latest_moment()
-        for job in self.store.active():
-            self._active[job.id] = job
-            if job.state == RUNNING:
-                self._simulate(job)
 
     async def run(self) -> None:
         """Keep an unattended clock going: start and finish jobs at their moments."""
@@ -121,27 +89,16 @@ class Engine:
         """Return the jobs that have not ended."""
         return list(self._active.values())
 
-    def pending(self, backend: str) -> int:
-        """Return the queue length that the service reports for a backend."""
-        own = sum(job.backend == backend and job.state == QUEUED for job in self._active.values())
-        return self.settings.queues[backend].length + own
+    # -- jobs -----------------------------------------------------------------------------
 
-    def places(self, backend: str) -> dict[str, tuple[int, float]]:
-        """Return ``{job id: (jobs ahead, expected virtual start)}`` of the queued jobs."""
-        queue, now = self.settings.queues[backend], self._floor
-        plan = self._plan(backend)
-        places = {}
-        for own, (job_id, start) in enumerate(plan):
-            waiting = self._waiting(self._active[job_id])
-            others = world.ahead_now(waiting, queue.seconds_per_job, now)
-            places[job_id] = (round(others) + own, start)
-        return places
-
-    async def submit(self, submission: Submission, instance: str) -> Job:
-        """Accept a job: persisted when this returns."""
-        now = round(await self.time(), 6)
+    async def submit(self, submission: Submission, instance: str, visit: Visit) -> Job:
+        """Accept a job: persisted when this returns; raises as :meth:`admit` does."""
+        now = visit.now = round(await self.time(), 6)
+        self.admit(submission, instance, now)
         queue = self.settings.queues[submission.backend]
-        ahead = 0 if submission.in_active_session else queue.length
+        longest = self.around.limits.of(instance).max_execution_seconds
+        is_simple = not self.around.lines[submission.backend].stream.running
+        ahead = queue.length if is_simple and not submission.in_active_session else 0
         job = Job(
             id=new_job_id(),
             instance=instance,
@@ -155,20 +112,21 @@ class Engine:
             tags=submission.tags,
             session_id=submission.session_id,
             private=submission.private,
-            max_seconds=submission.max_seconds,
+            max_seconds=submission.max_seconds or longest,
             calibration_id=submission.calibration_id,
         )
-        if failure := self.settings.faults.take_failure(job.tags, job.backend):
-            job.planned_failure = json.dumps([failure.reason, failure.reason_code])
-            job.charged_if_failed = failure.charged
-            self.settings.keep_faults()
-        self.store.add_job(job, submission.params)
+        with self.store.together():
+            if failure := self.settings.failure(job, visit):
+                job.planned_failure = json.dumps([failure.reason, failure.reason_code])
+                job.charged_if_failed = failure.charged
+            self.store.add_job(job, submission.params)
+        visit.job_id = job.id
         self._active[job.id] = job
         self._touch(job.backend)
         self._advance(now)
         return job
 
-    async def cancel(self, job: Job) -> int:
+    async def cancel(self, job: Job, visit: Visit | None = None) -> int:
         """Cancel a job and return the status to answer with.
 
         A queued job is charged nothing, a running one the time it has used. Under the fault
@@ -180,16 +138,15 @@ class Engine:
         now = await self.time()
         job = self._active.get(job.id, job)
         job.cancel_attempts += 1
-        rule = self.settings.faults.cancel_loses_race
         if job.terminal:
             self.store.save(job)
             raise ApiError(409, f"Job {job.id} is already in state {job.state}.", 1217)
-        if rule.applies(job.tags):
+        if reply := self.settings.late_cancel(job, visit, now):
             job.lost_race = True
             self.store.save(job)
-            if rule.reply == 409:
+            if reply == 409:
                 raise ApiError(409, f"Job {job.id} is about to complete.", 1217)
-            return rule.reply
+            return reply
         used = 0 if job.started is None else world.charge(min(now, job.due or now) - job.started)
         self._end(job, CANCELLED, now, used)
         self.store.save(job)
@@ -205,6 +162,96 @@ class Engine:
             raise ApiError(409, f"Job {job.id} has not ended; cancel it first.")
         job.deleted = True
         self.store.save(job)
+
+    # -- limits and sessions --------------------------------------------------------------
+
+    def consumed(self, instance: str) -> float:
+        """Return the seconds that count against an instance's limit at the present time.
+
+        Jobs count with their charge; those of dedicated sessions count by the session's time.
+        """
+        days = self.around.limits.of(instance).period_days
+        since = -math.inf if days is None else self._floor - days * limits.DAY
+        dedicated = [
+            session
+            for session in map(Session.load, self.store.sessions(instance))
+            if session.mode == DEDICATED
+        ]
+        wall = sum(session.used(self._floor) for session in dedicated if session.opened >= since)
+        return wall + self.store.consumed(instance, since, [each.id for each in dedicated])
+
+    def usage(self, instance: str) -> dict[str, Any]:
+        """Return the use of an instance as the API shows it."""
+        book, consumed = self.around.limits.of(instance), self.consumed(instance)
+        document: dict[str, Any] = {
+            "instance_id": instance,
+            "plan_id": "emulated",
+            "usage_consumed_seconds": consumed,
+            "usage_allocation_seconds": book.allocation_seconds,
+            "usage_limit_reached": False,
+        }
+        if book.limit_seconds is not None:
+            document["usage_limit_seconds"] = book.limit_seconds
+            document["usage_limit_reached"] = consumed >= book.limit_seconds
+        if book.period_days is not None:
+            begin = self._floor - book.period_days * limits.DAY
+            document["usage_period"] = {"start_time": iso(begin), "end_time": iso(self._floor)}
+        return document
+
+    def admit(self, submission: Submission, instance: str, now: float) -> None:
+        """Refuse a submission that limits or the backend's state do not allow; raises ApiError."""
+        book = self.around.limits.of(instance)
+        pending = sum(job.instance == instance for job in self._active.values())
+        limits.refuse(book, self.consumed(instance), pending, submission.max_seconds)
+        self.around.admit(submission.backend, submission.calibration_id, now)
+
+    async def change_limits(self, name: str, patch: LimitsPatch) -> None:
+        """Change the limits of an instance, or of all with ``*``; raises BadRequest."""
+        await self.time()
+        self.around.limits.checked(name)
+        self.around.set_limits(self.around.limits.patched(name, patch))
+
+    def session(self, session_id: str, instance: str) -> Session:
+        """Return a session of an instance.
+
+        Raises:
+            NotFound: No such session.
+        """
+        session = self._sessions.get(session_id)
+        if session is None and (document := self.store.session(session_id)):
+            session = Session.load(document)
+        if session is None or session.instance != instance:
+            raise NotFound(f"Session not found. Session ID: {session_id}", 1352)
+        return session
+
+    def add_session(self, session: Session) -> None:
+        """Open a session."""
+        self._sessions[session.id] = session
+        self._keep_session(session)
+
+    def accept_again(self, session: Session) -> None:
+        """Take jobs again, of a session that has not been closed yet."""
+        session.accepting = True
+        self._keep_session(session)
+
+    def stop_accepting(self, session: Session, now: float) -> None:
+        """Take no more jobs; it is closed when its last one has ended."""
+        session.accepting = False
+        self._close_when_done(session, now)
+        self._keep_session(session)
+
+    async def close_session(self, session: Session) -> None:
+        """Close a session at once: queued jobs are cancelled, running ones go on."""
+        for job in self.session_jobs(session.id):
+            if job.state == QUEUED:
+                await self.cancel(job)
+        now = await self.time()
+        if session.reserves:
+            self.around.lines[session.backend].ended(now)
+        session.close(now)
+        self._keep_session(session)
+
+    # -- changes --------------------------------------------------------------------------
 
     async def change_clock(self, patch: ClockPatch) -> None:
         """Change the clock and do what has become due."""
@@ -225,151 +272,96 @@ class Engine:
         return names if backend == "*" else [backend]
 
     async def change_queue(self, backend: str, patch: QueuePatch) -> None:
-        """Change the queue of one backend, or of all with ``*``; raises as ``queues_named``."""
+        """Change the queue of one backend, or of all with ``*``; raises as ``queues_named``.
+
+        With traffic it takes effect when the traffic is over.
+        """
         now = await self.time()
         for name in self.queues_named(backend):
             old = self.settings.queues[name]
             new = old.model_copy(update=patch.model_dump(exclude_none=True, exclude={"requeue"}))
-            moved = [j for j in self._active.values() if j.backend == name and j.state == QUEUED]
-            for job in moved:
-                waiting = self._waiting(job)
-                job.ahead = world.repositioned(waiting, old, new, patch.requeue, now)
-                job.ahead_at = now
+            if not self.around.lines[name].has_traffic:
+                self._reposition(name, old, new, patch.requeue, now)
             self.settings.set_queue(name, new)
-            self.store.save(*moved)
             self._touch(name)
         self._advance(now)
+
+    def _reposition(
+        self, backend: str, old: QueueState, new: QueueState, requeue: bool | None, now: float
+    ) -> None:
+        calendar = self.around.lines[backend].calendar
+        moved = [j for j in self._active.values() if j.backend == backend and j.state == QUEUED]
+        for job in moved:
+            waiting = self._waiting(job)
+            job.ahead = world.repositioned(waiting, old, new, requeue, now, calendar)
+            job.ahead_at = now
+        self.store.save(*moved)
+
+    async def change_world(self, world: World) -> None:
+        """Put a world in force from now on; raises BadRequest before anything is changed."""
+        self.around.checked(world)
+        now = await self.time()
+        with self.store.together():
+            self._put_in_force(world, now)
+        self._advance(now)
+
+    async def pause(self, backend: str, paused: bool) -> None:
+        """Start no more jobs on a backend, or go on."""
+        now = await self.time()
+        line = self.around.lines[backend]
+        with self.store.together():
+            self._anchor(backend, now)
+            line.set_calendar(line.windows, paused)
+            self.around.keep_lines()
+        self._touch(backend)
+        self._advance(now)
+
+    async def recalibrate(self, backend: str) -> None:
+        """Calibrate a backend at once."""
+        now = await self.time()
+        self.around.calibrations[backend].add(now)
+        self.around.keep_calibrations()
 
     async def reset(self) -> None:
         """Forget all jobs, sessions and counts, and go back to the start-up settings."""
         self._active.clear()
+        self._sessions.clear()
         await self.close()
         self._simulations.clear()
         self.store.forget(everything=True)
         self.settings = Settings(self.config, self.store)
+        self.around = Surroundings(self.config, self.store, self.snapshots)
         self._floor = 0.0
         self._next.clear()
         self._wake.set()
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _touch(self, backend: str) -> None:
-        self._next[backend] = float("-inf")
-        self._wake.set()
+    def _begin_world(self) -> None:
+        self._put_in_force(self.around.world, self._floor)
 
-    def _advance(self, now: float) -> float:
-        now = max(now, self._floor)
+    def _put_in_force(self, world: World, now: float) -> None:
         for backend in self.snapshots:
-            if world.reached(self._next.get(backend, float("-inf")), now):
-                self._advance_backend(backend, now)
-        self._floor = now
-        self.settings.keep_followed_time()
-        return now
+            self._anchor(backend, now)
+        self.around.apply(world, now)
+        for told in world.backends:
+            if told.queue is not None:
+                queue = QueueState.model_validate(told.queue.model_dump())
+                self.settings.set_queue(told.name, queue)
+        for backend in self.snapshots:
+            self._touch(backend)
 
-    def _advance_backend(self, backend: str, now: float) -> None:
-        changed = []
-        upcoming = float("inf")
-        for job_id, start in self._plan(backend):
-            if not world.reached(start, now):
-                upcoming = min(upcoming, start)
+    def _anchor(self, backend: str, now: float) -> None:
+        """Settle what the simple queue has done for waiting jobs, before its times change."""
+        self._catch_up(backend, now)
+        calendar = self.around.lines[backend].calendar
+        pace = self.settings.queues[backend].seconds_per_job
+        moved = [j for j in self._active.values() if j.backend == backend and j.state == QUEUED]
+        for job in moved:
+            if not job.ahead:
                 continue
-            job = self._active[job_id]
-            job.state, job.started, job.due = RUNNING, start, start + _held(job)
-            changed.append(job)
-            self._simulate(job)
-        for job in list(self._active.values()):
-            if job.backend == backend and job.state == RUNNING and job.due is not None:
-                if not world.reached(job.due, now):
-                    upcoming = min(upcoming, job.due)
-                elif self._finish(job, job.due) and job not in changed:
-                    changed.append(job)
-        self._next[backend] = upcoming
-        self.store.save(*changed)
-
-    def _plan(self, backend: str) -> list[tuple[str, float]]:
-        mine = [job for job in self._active.values() if job.backend == backend]
-        waiting = [self._waiting(job) for job in mine if job.state == QUEUED]
-        until = [job.due or 0.0 for job in mine if job.state == RUNNING]
-        return world.starts(waiting, until, self.settings.queues[backend], self._floor)
-
-    @staticmethod
-    def _waiting(job: Job) -> Waiting:
-        return Waiting(job.id, job.seq, job.ahead, job.ahead_at, _held(job))
-
-    def _finish(self, job: Job, moment: float) -> bool:
-        """End a running job whose time has come, if its outcome is known."""
-        assert job.started is not None
-        used = world.charge(moment - job.started)
-        if job.planned_failure:
-            job.reason, job.reason_code = json.loads(job.planned_failure)
-            self._end(job, FAILED, moment, used if job.charged_if_failed else 0)
-        elif _too_long(job):
-            job.reason, job.reason_code = (
-                "Job ran longer than its maximum execution time.",
-                (REASON_RAN_TOO_LONG),
-            )
-            self._end(job, CANCELLED, moment, used)
-        elif job.outcome == "ok":
-            self._end(job, COMPLETED, moment, world.charge(job.duration))
-        elif job.outcome == "failed":
-            job.reason, job.reason_code = job.outcome_reason, job.outcome_code
-            self._end(job, FAILED, moment, 0)
-        else:
-            return False
-        return True
-
-    def _end(self, job: Job, state: str, moment: float, charged: int) -> None:
-        job.state, job.finished, job.charged = state, moment, charged
-        self._active.pop(job.id, None)
-        if state == CANCELLED and (task := self._simulations.pop(job.id, None)):
-            task.cancel()
-        self._touch(job.backend)
-        log.info("job %s %s at %.3f, charged %d", job.id, state, moment, charged)
-
-    def _simulate(self, job: Job) -> None:
-        if job.planned_failure or _too_long(job) or job.outcome:
-            return
-        self._simulations[job.id] = asyncio.create_task(self._simulated(job))
-
-    async def _simulated(self, job: Job) -> None:
-        config, snapshot = self.config, self.snapshots[job.backend]
-        digest = hashlib.sha256(f"{config.seed}/{job.seq}".encode()).digest()
-        answer = await self._pool.run(
-            {
-                "program": job.program,
-                "params": self.store.params(job.id),
-                "configuration": str(snapshot.configuration_path),
-                "properties": str(snapshot.properties_path),
-                "noise": config.noise,
-                "seed": int.from_bytes(digest[:4], "big"),
-                "max_active_qubits": config.max_active_qubits,
-                "max_active_qubits_full": config.max_active_qubits_full,
-                "started": job.started,
-                "due": job.due,
-            }
-        )
-        self._simulations.pop(job.id, None)
-        if job.terminal or job.id not in self._active:
-            return
-        assert job.started is not None
-        assert job.due is not None
-        now = self.settings.clock.local()
-        if answer["ok"]:
-            job.outcome = "ok"
-        else:
-            job.outcome, job.outcome_reason = "failed", answer["reason"]
-            job.outcome_code = answer["code"]
-            # A device refuses such a job early instead of holding the machine for its shots.
-            job.due = min(job.due, job.started + _FAILS_AFTER_SECONDS)
-        if world.reached(job.due, now):
-            self._finish(job, max(job.due, now) if self.settings.clock.realtime else job.due)
-        self.store.save(job, result=answer.get("result"))
-        self._touch(job.backend)
-
-
-def _held(job: Job) -> float:
-    return job.duration if job.max_seconds is None else min(job.duration, job.max_seconds)
-
-
-def _too_long(job: Job) -> bool:
-    return job.max_seconds is not None and job.duration > job.max_seconds
+            waiting = self._waiting(job)
+            left = world.ahead_now(waiting, pace, now, calendar)
+            job.ahead_at = now if left else waiting.ready(pace, calendar)
+            job.ahead = left
+        self.store.save(*moved)

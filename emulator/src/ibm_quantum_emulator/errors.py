@@ -45,3 +45,8 @@ class NotFound(ApiError):
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(404, message, code)
+
+
+def job_not_found(job_id: str) -> NotFound:
+    """Return what a request for a job is answered with that is not there."""
+    return NotFound(f"Job not found. Job ID: {job_id}", 1291)

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from .config import InstanceSpec
 from .errors import ApiError, NotFound
+from .visit import Visit, visit_of
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -36,21 +37,35 @@ class Identity:
             engine.store.set_setting("secret", secret)
         self._secret: str = secret
 
-    def issue(self, api_key: str) -> dict[str, Any]:
+    def issue(self, api_key: str, visit: Visit) -> dict[str, Any]:
         """Exchange an API key for a token.
+
+        Where the fault plan shortens its life, ``ends`` is the true end and ``exp`` the one the
+        client sees.
 
         Raises:
             ApiError: Empty or revoked key.
         """
-        if not api_key or api_key in self._engine.settings.faults.revoked_keys:
+        if not api_key or self._is_revoked(api_key, visit):
             raise ApiError(400, "Provided API key could not be found.")
-        now = int(time.time())
-        claims = {"iss": "emulator", "sub": api_key, "iat": now, "exp": now + _TOKEN_SECONDS}
+        plan, now = self._engine.settings.plan, time.time()
+        rule, lifetime, told = plan.token_lifetime(visit), float(_TOKEN_SECONDS), _TOKEN_SECONDS
+        if rule is not None:
+            lifetime = rule.seconds
+            told = max(1, int(lifetime)) if rule.told else _TOKEN_SECONDS
+        claims = {
+            "iss": "emulator",
+            "sub": api_key,
+            "iat": int(now),
+            "exp": int(now) + told,
+            "ends": now + lifetime,
+            "generation": plan.generation,
+        }
         return {
             "access_token": jwt.encode(claims, self._secret, algorithm="HS256"),
             "refresh_token": "not_supported",
             "token_type": "Bearer",
-            "expires_in": _TOKEN_SECONDS,
+            "expires_in": told,
             "expiration": claims["exp"],
             "scope": "ibm openid",
         }
@@ -68,9 +83,17 @@ class Identity:
             claims = jwt.decode(token, self._secret, algorithms=["HS256"])
         except jwt.PyJWTError as error:
             raise ApiError(401, f"The token is not valid: {error}", 1200) from error
-        if claims["sub"] in self._engine.settings.faults.revoked_keys:
+        if claims["ends"] <= time.time():
+            raise ApiError(401, "The token has expired.", 1200)
+        if claims["generation"] < self._engine.settings.plan.generation:
+            raise ApiError(401, "The token is not accepted any more.", 1200)
+        if self._is_revoked(claims["sub"], visit_of(request.scope)):
             raise ApiError(401, "The API key has been revoked.", 1200)
         return str(claims["sub"])
+
+    def _is_revoked(self, api_key: str, visit: Visit) -> bool:
+        settings = self._engine.settings
+        return api_key in settings.faults.revoked_keys or settings.plan.is_revoked(api_key, visit)
 
 
 def routes(identity: Identity, instances: tuple[InstanceSpec, ...]) -> list[Route]:
@@ -79,7 +102,8 @@ def routes(identity: Identity, instances: tuple[InstanceSpec, ...]) -> list[Rout
     async def token(request: Request) -> Response:
         form = parse_qs((await request.body()).decode())
         try:
-            return JSONResponse(identity.issue(form.get("apikey", [""])[0]))
+            key = form.get("apikey", [""])[0]
+            return JSONResponse(identity.issue(key, visit_of(request.scope)))
         except ApiError as error:
             body = {"errorCode": "BXNIM0415E", "errorMessage": error.message}
             return JSONResponse(body, error.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -80,8 +81,8 @@ def new_job_id() -> str:
 
 
 def iso(moment: float | None) -> str | None:
-    """Return an epoch time as ISO 8601 in UTC with a trailing Z."""
-    if moment is None:
+    """Return an epoch time as ISO 8601 in UTC with a trailing Z; None for never."""
+    if moment is None or not math.isfinite(moment):
         return None
     text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
     return text.replace("+00:00", "Z")

@@ -128,6 +128,90 @@ class ControlClient:
         """
         return self._get("summary", **({} if tag is None else {"tag": tag}))
 
+    def world(self) -> dict[str, Any]:
+        """Return the world document in force."""
+        return self._get("world")
+
+    def set_world(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Put a world document in force and return it."""
+        reply = self._http.put("/control/world", json=document)
+        reply.raise_for_status()
+        return dict(reply.json())
+
+    def backends(self) -> list[dict[str, Any]]:
+        """Return each backend: name, state, queue, calibration, calibrations, maintenance."""
+        return list(self._get("backends")["backends"])
+
+    def change_backend(
+        self, backend: str, *, paused: bool | None = None, recalibrate: bool = False
+    ) -> dict[str, Any]:
+        """Pause a backend, let it go on, or calibrate it at once; returns it."""
+        body = {"paused": paused, "recalibrate": recalibrate}
+        reply = self._http.patch(f"/control/backends/{backend}", json=body)
+        reply.raise_for_status()
+        return dict(reply.json())
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Return the ground truth of every session, oldest first: backend, mode, state, opened,
+        activated, closed, charged_seconds, jobs and more.
+        """
+        return list(self._get("sessions")["sessions"])
+
+    def set_limits(self, instance: str = "*", **limits: Any) -> None:
+        """Change limits of an instance (``*``: of all), see the fields of ``Limits``."""
+        self.patch(limits={instance: limits})
+
+    def faults(self) -> dict[str, Any]:
+        """Return the fault plan; each rule with ``matched``, ``fired`` and ``description``."""
+        return self._get("faults")
+
+    def set_plan(self, *rules: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+        """Replace the fault plan by these rules, counters at zero; returns it as ``faults``."""
+        return self.put_plan({"version": 1, "seed": seed, "faults": list(rules)})
+
+    def put_plan(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Replace the fault plan by a whole document; returns it as ``faults``."""
+        reply = self._http.put("/control/faults", json=document)
+        reply.raise_for_status()
+        return dict(reply.json())
+
+    def add_rules(self, *rules: dict[str, Any]) -> dict[str, Any]:
+        """Append rules to the fault plan; returns it as ``faults``."""
+        reply = self._http.post("/control/faults", json={"faults": list(rules)})
+        reply.raise_for_status()
+        return dict(reply.json())
+
+    def clear_plan(self) -> None:
+        """Remove all rules of the fault plan."""
+        self._http.delete("/control/faults").raise_for_status()
+
+    def posts(self, tag: str | None = None) -> list[dict[str, Any]]:
+        """Return every submission, oldest first: at, status (0: a rule kept it from being
+        handled), answered (or ``dropped``), job_id, tags, faults.
+        """
+        return list(self._get("posts", **({} if tag is None else {"tag": tag}))["posts"])
+
+    def request_log(
+        self,
+        since_id: int = 0,
+        *,
+        endpoint: str | None = None,
+        tag: str | None = None,
+        limit: int = 1000,
+    ) -> list[dict[str, Any]]:
+        """Return logged requests with a greater id, oldest first: id, at, wall, method,
+        endpoint, path, status (or ``dropped``), ms, job_id, tags, faults.
+
+        Args:
+            since_id: Id of the last one already known.
+            endpoint: Only of this endpoint, by its short name.
+            tag: Only submissions with this tag.
+            limit: At most so many, 10,000 at most.
+        """
+        query = {"endpoint": endpoint, "tag": tag, "since_id": str(since_id), "limit": str(limit)}
+        given = {name: value for name, value in query.items() if value is not None}
+        return list(self._get("requests/log", **given)["requests"])
+
     def requests(self) -> dict[str, int]:
         """Return how often each endpoint was called."""
         return dict(self._get("requests")["endpoints"])

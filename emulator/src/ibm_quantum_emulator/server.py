@@ -15,9 +15,10 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .app import Gateway, build_app
+from .app import build_app
 from .config import ServerConfig
 from .engine import Engine
+from .gateway import Gateway
 from .pool import Pool
 from .snapshot import Snapshot
 from .store import Store
@@ -37,6 +38,11 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # A dropped connection is a reply that ASGI has no words for.
+        self.app_state = {**self.app_state, "transport": transport}
+
     def data_received(self, data: bytes) -> None:
         # The client leaves Nagle on towards a proxy and sends a POST's head and body apart: it
         # would wait 40 ms for a delayed acknowledgement. The option holds for one read only.
@@ -106,7 +112,7 @@ async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
         await asyncio.gather(*chores, return_exceptions=True)
         await engine.close()
         await pool.close()
-        gateway.flush_counts()
+        gateway.flush()
         store.close()
 
 
@@ -136,7 +142,7 @@ async def _housekeeping(server: uvicorn.Server, gateway: Gateway, with_parent: b
     parent = os.getppid()
     while True:
         await asyncio.sleep(0.5)
-        gateway.flush_counts()
+        gateway.flush()
         if with_parent and os.getppid() != parent:
             server.should_exit = True
 

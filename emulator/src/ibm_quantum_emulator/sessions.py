@@ -1,23 +1,23 @@
-"""Sessions and batches: opened, shown, closed; the first job opens the way for the others."""
+"""Sessions and batches on the wire: opened, shown, closed."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .engine import Engine
-from .errors import ApiError, BadRequest, NotFound
-from .model import QUEUED, RUNNING, Job, iso, new_job_id
-from .store import JobQuery
+from .errors import ApiError, BadRequest
+from .model import new_job_id
+from .sessionstate import ACTIVE, BATCH, CLOSED, DEDICATED, Session
 
-_INTERACTIVE_SECONDS = 60
-_MAX_SECONDS = 8 * 3600
+_CLOSED_CODE = 1352
 
 
 class Sessions:
     """All sessions of the service.
 
     Args:
-        engine: Holds the jobs and the store.
+        engine: Holds the jobs and the sessions.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -27,28 +27,27 @@ class Sessions:
         """Open a session (mode ``dedicated``) or a batch and return its view.
 
         Raises:
-            BadRequest: Unknown backend or mode, or a time limit that is not positive.
+            BadRequest: Unknown backend or mode, or a time limit that is not positive or too long.
         """
-        backend, mode = body.get("backend"), body.get("mode", "dedicated")
+        backend, mode = body.get("backend"), body.get("mode", DEDICATED)
         if backend not in self._engine.snapshots:
             raise BadRequest(f"backend: {backend!r} does not exist.")
-        if mode not in ("dedicated", "batch"):
+        if mode not in (DEDICATED, BATCH):
             raise BadRequest(f"mode: {mode!r} is neither 'dedicated' nor 'batch'.")
-        limit = body.get("max_ttl") or _MAX_SECONDS
-        if not isinstance(limit, int | float) or limit <= 0:
-            raise BadRequest("max_ttl: a positive number of seconds is expected.")
-        doc = {
-            "id": new_job_id(),
-            "instance": instance,
-            "backend": backend,
-            "mode": mode,
-            "max_ttl": limit,
-            "opened": await self._engine.time(),
-            "closed": None,
-            "accepting": True,
-        }
-        self._engine.store.save_session(doc)
-        return self._view(doc, await self._engine.time())
+        limits = self._engine.around.limits.of(instance)
+        now = await self._engine.time()
+        session = Session(
+            id=new_job_id(),
+            instance=instance,
+            backend=str(backend),
+            mode=mode,
+            max_ttl=_seconds(body.get("max_ttl"), limits.max_session_seconds),
+            interactive_ttl=limits.interactive_seconds,
+            opened=now,
+            timestamps=[["open", now]],
+        )
+        self._engine.add_session(session)
+        return self._view(session, now)
 
     async def details(self, session_id: str, instance: str) -> dict[str, Any]:
         """Return a session's view.
@@ -56,77 +55,90 @@ class Sessions:
         Raises:
             NotFound: No such session.
         """
-        return self._view(self._doc(session_id, instance), await self._engine.time())
-
-    async def accept(self, session_id: str, accepting: bool, instance: str) -> None:
-        """Take jobs or take no more; those already there go on."""
-        doc = self._doc(session_id, instance)
+        await self._engine.time()
+        await self._engine.settled(self._engine.session_jobs(session_id))
         now = await self._engine.time()
-        doc["accepting"] = accepting and doc["closed"] is None
-        if not accepting and not self._pending(session_id):
-            doc["closed"] = now
-        self._engine.store.save_session(doc)
+        return self._view(self._engine.session(session_id, instance), now)
+
+    async def accept(self, session_id: str, accepting: Any, instance: str) -> None:
+        """Take no more jobs; those already there go on, and then it is closed.
+
+        Raises:
+            NotFound: No such session.
+            BadRequest: Not a boolean.
+            ApiError: 409, it is closed and cannot accept jobs again.
+        """
+        if not isinstance(accepting, bool):
+            raise BadRequest("accepting_jobs: true or false is expected.")
+        now = await self._engine.time()
+        session = self._engine.session(session_id, instance)
+        if accepting:
+            self._open(session)
+            self._engine.accept_again(session)
+        elif session.state != CLOSED:
+            self._engine.stop_accepting(session, now)
 
     async def close(self, session_id: str, instance: str) -> None:
-        """Close at once; queued jobs are cancelled."""
-        doc = self._doc(session_id, instance)
-        for job in self._pending(session_id):
-            if job.state == QUEUED:
-                await self._engine.cancel(job)
-        doc["accepting"], doc["closed"] = False, await self._engine.time()
-        self._engine.store.save_session(doc)
+        """Close at once; queued jobs are cancelled, running ones go on.
 
-    async def admit(self, session_id: str, instance: str) -> bool:
+        Raises:
+            NotFound: No such session.
+        """
+        await self._engine.time()
+        session = self._engine.session(session_id, instance)
+        if session.state != CLOSED:
+            await self._engine.close_session(session)
+
+    async def admit(self, session_id: str, instance: str, backend: str) -> bool:
         """Return whether a new job of this session skips the queue.
 
         Raises:
             NotFound: No such session.
+            BadRequest: It is of another backend.
             ApiError: 409, it takes no jobs.
         """
-        view = await self.details(session_id, instance)
-        if not view["accepting_jobs"]:
-            raise ApiError(409, f"Session {session_id} is closed.", 1352)
-        return bool(view["activated_at"])
+        await self._engine.time()
+        session = self._engine.session(session_id, instance)
+        if not session.accepting:
+            raise ApiError(409, f"Session {session_id} is closed.", _CLOSED_CODE)
+        if session.backend != backend:
+            raise BadRequest(
+                f"backend: {backend!r} is not the one of session {session_id}, {session.backend!r}."
+            )
+        return session.state == ACTIVE
 
-    def _doc(self, session_id: str, instance: str) -> dict[str, Any]:
-        doc = self._engine.store.session(session_id)
-        if doc is None or doc["instance"] != instance:
-            raise NotFound(f"Session not found. Session ID: {session_id}", 1352)
-        return doc
+    async def truth(self, latest: int = 0) -> list[dict[str, Any]]:
+        """Return everything known about sessions, oldest first; times in epoch seconds.
 
-    def _pending(self, session_id: str) -> list[Job]:
-        return [job for job in self._engine.active_jobs() if job.session_id == session_id]
+        Args:
+            latest: Only so many, the latest ones; 0 is all.
+        """
+        now = await self._engine.time()
+        found = []
+        for document in self._engine.store.sessions()[-latest:]:
+            session = Session.load(document)
+            jobs = self._engine.store.session_jobs(session.id)
+            charged = sum(job["charged_seconds"] for job in jobs)
+            seconds = session.charge(now, charged)
+            found.append({**document, "charged_seconds": seconds, "jobs": jobs})
+        return found
 
-    def _view(self, doc: dict[str, Any], now: float) -> dict[str, Any]:
-        jobs, _ = self._engine.store.find(JobQuery(session_id=doc["id"], include_deleted=True))
-        started = [job.started for job in jobs if job.started is not None]
-        ended = [job.finished for job in jobs if job.finished is not None]
-        activated = min(started, default=None)
-        closed = doc["closed"]
-        if closed is None and activated is not None and now > activated + doc["max_ttl"]:
-            closed = activated + doc["max_ttl"]
-        running = any(job.state == RUNNING for job in jobs)
-        state = "open" if activated is None else "active" if running else "inactive"
-        if closed is not None:
-            state = "closed"
-        last = closed if closed is not None else now
-        elapsed = 0.0 if activated is None else last - activated
-        if doc["mode"] == "batch":
-            elapsed = float(sum(job.charged or 0 for job in jobs))
-        return {
-            "id": doc["id"],
-            "backend_name": doc["backend"],
-            "mode": doc["mode"],
-            "interactive_ttl": _INTERACTIVE_SECONDS,
-            "max_ttl": doc["max_ttl"],
-            "active_ttl": doc["max_ttl"],
-            "state": state,
-            "accepting_jobs": bool(doc["accepting"]) and closed is None,
-            "started_at": iso(doc["opened"]),
-            "activated_at": iso(activated),
-            "closed_at": iso(closed),
-            "last_job_started": iso(max(started, default=None)),
-            "last_job_completed": iso(max(ended, default=None)),
-            "elapsed_time": elapsed,
-            "timestamps": [],
-        }
+    def _view(self, session: Session, now: float) -> dict[str, Any]:
+        jobs = self._engine.store.session_jobs(session.id)
+        return session.view(now, sum(job["charged_seconds"] for job in jobs))
+
+    @staticmethod
+    def _open(session: Session) -> None:
+        if session.state == CLOSED:
+            raise ApiError(409, f"Session {session.id} is closed.", _CLOSED_CODE)
+
+
+def _seconds(given: Any, most: float) -> float:
+    if given is None:
+        return most
+    known = isinstance(given, int | float) and not isinstance(given, bool)
+    if not known or not math.isfinite(given) or given <= 0:
+        raise BadRequest("max_ttl: a positive number of seconds is expected.")
+    if given > most:
+        raise BadRequest(f"max_ttl: at most {most:g} seconds are allowed, {given:g} are asked.")
+    return float(given)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from .clock import Clock, ClockPatch, ClockState
 from .config import ServerConfig
-from .faults import Faults
+from .faultrules import Fail
+from .faults import FailNext, Faults
+from .injector import Injector
+from .model import Job
 from .store import Store
+from .visit import Visit
 from .world import Execution, QueueState
 
-_NAMES = ("clock", "queues", "execution", "faults")
+_NAMES = ("clock", "queues", "execution", "faults", "fault_plan")
 
 
 class Settings:
@@ -42,6 +46,7 @@ class Settings:
         kept = store.setting("execution")
         self.execution = Execution.model_validate(kept) if kept else execution
         self.faults = Faults.model_validate(store.setting("faults") or {})
+        self.plan = Injector(store, config.faults)
 
     def keep_clock(self) -> None:
         """Persist where the clock stands."""
@@ -71,6 +76,26 @@ class Settings:
         """Replace the execution model; it holds for jobs accepted from now on."""
         self.execution = execution
         self._store.set_setting("execution", execution.model_dump())
+
+    def failure(self, job: Job, visit: Visit) -> Fail | FailNext | None:
+        """Return how a job being accepted will fail: by the fault plan, or by a switch."""
+        failure = self.plan.accepted(job, visit)
+        if failure is not None:
+            return failure
+        switched = self.faults.take_failure(job.tags, job.backend)
+        if switched is not None:
+            self.keep_faults()
+        return switched
+
+    def late_cancel(self, job: Job, visit: Visit | None, now: float) -> int | None:
+        """Return what a cancel that comes too late is answered; None: it is in time."""
+        # A session that is closed cancels without a request for the job.
+        visit = visit or Visit("", "", "cancel", job.id, now=now)
+        reply = self.plan.cancel_reply(job, visit)
+        switch = self.faults.cancel_loses_race
+        if reply is None and switch.applies(job.tags):
+            reply = switch.reply
+        return reply
 
     def set_faults(self, faults: Faults) -> None:
         """Replace the fault switches."""

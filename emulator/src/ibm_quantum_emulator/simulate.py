@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,6 @@ from samplomatic.quantum_program import SamplexItem
 from .device import Device, Limits, Rejected, active_qubits, relabelled
 from .sampling import sample
 
-_devices: dict[str, Device] = {}
-
 _DEFAULT_SHOTS = 4096
 
 
@@ -43,8 +42,9 @@ def simulate(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: ``program``, ``params`` (JSON text as received), ``configuration`` and
-            ``properties`` (paths of the snapshot), ``noise``, ``seed``, ``max_active_qubits``,
-            ``max_active_qubits_full``, ``started`` and ``due`` (virtual epoch seconds).
+            ``properties`` (paths of the calibration's files), ``noise``, ``seed``,
+            ``max_active_qubits``, ``max_active_qubits_full``, ``started`` and ``due`` (virtual
+            epoch seconds).
 
     Returns:
         ``{"ok": True, "result": <JSON text>}`` or ``{"ok": False, "reason", "code"}``.
@@ -63,10 +63,12 @@ def simulate(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _device(request: dict[str, Any]) -> Device:
-    key = request["configuration"]
-    if key not in _devices:
-        _devices[key] = Device(request["configuration"], request["properties"])
-    return _devices[key]
+    return _loaded(request["configuration"], request["properties"])
+
+
+@lru_cache(maxsize=8)
+def _loaded(configuration: str, properties: str) -> Device:
+    return Device(configuration, properties)
 
 
 def _limits(request: dict[str, Any]) -> Limits:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import faultstore, requestlog
+from .faultstore import FaultStore
 from .model import CANCELLED, COLUMNS, FAILED, QUEUED, RUNNING, Job
+from .requestlog import RequestLog
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -25,6 +28,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_created ON jobs (instance, created);
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state);
+CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (created);
+CREATE INDEX IF NOT EXISTS jobs_session ON jobs (session_id, seq);
 CREATE TABLE IF NOT EXISTS tags (
     tag TEXT NOT NULL, job_id TEXT NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (tag, job_id)
 ) WITHOUT ROWID;
@@ -43,6 +48,8 @@ CREATE TABLE IF NOT EXISTS requests (
 );
 """
 
+# With so many matches, walking through an instance's jobs in order finds a page sooner than tags.
+_MANY = 1000
 _BOOLEANS = ("private", "charged_if_failed", "lost_race", "deleted")
 
 
@@ -51,7 +58,7 @@ class JobQuery:
     """Filters of a listing; absent ones do not filter.
 
     ``tags`` must all be present. ``created_after`` and ``created_before`` are inclusive.
-    ``instance`` None means all instances.
+    ``instance`` None means all instances. ``excluded`` are ids that are left out.
     """
 
     instance: str | None = None
@@ -63,6 +70,7 @@ class JobQuery:
     created_after: float | None = None
     created_before: float | None = None
     include_deleted: bool = False
+    excluded: Sequence[str] = ()
     ascending: bool = False
     limit: int | None = None
     offset: int = 0
@@ -75,6 +83,10 @@ class Store:
 
     Args:
         path: The SQLite file; created with its tables when missing.
+
+    Attributes:
+        faults: What the fault plan has done so far.
+        log: The log of requests.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,14 +96,21 @@ class Store:
         # NORMAL loses nothing when the process is killed; only a power cut can.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA)
+        for schema in (_SCHEMA, faultstore.SCHEMA, requestlog.SCHEMA):
+            self._db.executescript(schema)
+        self.faults = FaultStore(self._db)
+        self.log = RequestLog(self._db)
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
+    def together(self) -> _Transaction:
+        """Return a context in which all changes are committed as one, at its end."""
+        return self._transaction()
+
     def add_job(self, job: Job, params: str) -> None:
-        """Persist a new job with its parameters and set its ``seq``."""
+        """Persist a new job with its parameters and its submission, and set its ``seq``."""
         names = ", ".join(COLUMNS)
         marks = ", ".join("?" for _ in COLUMNS)
         with self._transaction():
@@ -102,6 +121,7 @@ class Store:
             job.seq = int(cursor.lastrowid or 0)
             self._db.execute("INSERT INTO params VALUES (?, ?)", (job.id, params))
             self._write_tags(job)
+            self.add_post(job.created, 200, job.id, job.tags)
 
     def save(self, *jobs: Job, result: str | None = None) -> None:
         """Persist the current state of jobs, with the result of the first if one is given."""
@@ -137,6 +157,12 @@ class Store:
         """Return the result's JSON text, if there is one."""
         return self._text("results", job_id)
 
+    def drop(self, job_id: str, *tables: str) -> None:
+        """Delete what a private job leaves behind, in ``params`` or ``results``."""
+        with self._transaction():
+            for table in tables:
+                self._db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+
     def active(self) -> list[Job]:
         """Return all jobs that have not ended, oldest first."""
         rows = self._db.execute(
@@ -146,8 +172,9 @@ class Store:
 
     def find(self, query: JobQuery) -> tuple[list[Job], int]:
         """Return one page of jobs and how many match in all."""
-        where, values = _where(query)
+        where, values = _where(query, by_tag=bool(query.tags))
         count = self._db.execute(f"SELECT count(*) FROM jobs j WHERE {where}", values).fetchone()[0]
+        where, values = _where(query, by_tag=bool(query.tags) and count < _MANY)
         order = "ASC" if query.ascending else "DESC"
         limit = -1 if query.limit is None else query.limit
         rows = self._db.execute(
@@ -157,6 +184,21 @@ class Store:
         )
         return self._jobs(rows.fetchall()), int(count)
 
+    def sessions(self, instance: str | None = None) -> list[dict[str, Any]]:
+        """Return all session documents, of one instance if given, oldest first."""
+        rows = self._db.execute("SELECT doc FROM sessions ORDER BY rowid").fetchall()
+        found = [dict(json.loads(row[0])) for row in rows]
+        return [doc for doc in found if instance is None or doc["instance"] == instance]
+
+    def session_jobs(self, session_id: str) -> list[dict[str, Any]]:
+        """Return ``[{id, state, running, finished, charged_seconds}]`` of a session."""
+        rows = self._db.execute(
+            "SELECT id, state, started AS running, finished, coalesce(charged, 0) AS"
+            " charged_seconds FROM jobs WHERE session_id = ? ORDER BY seq",
+            (session_id,),
+        ).fetchall()
+        return [dict(row) for row in rows]
+
     def latest_moment(self) -> float:
         """Return the latest virtual time any job knows of; 0 without jobs."""
         row = self._db.execute(
@@ -165,11 +207,17 @@ class Store:
         ).fetchone()
         return float(row[0] or 0.0)
 
-    def consumed(self, instance: str | None) -> int:
-        """Return the quantum seconds charged so far."""
+    def consumed(self, instance: str, since: float, without: Sequence[str] = ()) -> int:
+        """Return the quantum seconds charged for jobs that ended since a moment.
+
+        Args:
+            without: Sessions whose jobs do not count.
+        """
         row = self._db.execute(
-            "SELECT coalesce(sum(charged), 0) FROM jobs WHERE ? IS NULL OR instance = ?",
-            (instance, instance),
+            "SELECT coalesce(sum(charged), 0) FROM jobs WHERE instance = ? AND charged > 0"
+            " AND finished >= ? AND (session_id IS NULL OR session_id NOT IN"
+            " (SELECT value FROM json_each(?)))",
+            (instance, max(since, -1e300), json.dumps(list(without))),
         ).fetchone()
         return int(row[0])
 
@@ -197,20 +245,23 @@ class Store:
         counts = {name: int(row[name]) for name in row.keys()}  # noqa: SIM118
         return {"tag": tag, "posts": self.posts(tag), **counts}
 
-    def add_post(self, at: float, status: int, job_id: str | None, tags: Sequence[str]) -> None:
-        """Record one submission, accepted or not."""
-        self._db.execute(
+    def add_post(self, at: float, status: int, job_id: str | None, tags: Sequence[str]) -> int:
+        """Record one submission, accepted or not, and return its number."""
+        cursor = self._db.execute(
             "INSERT INTO posts (at, status, job_id, tags) VALUES (?, ?, ?, ?)",
             (at, status, job_id, json.dumps(list(tags))),
         )
+        return int(cursor.lastrowid or 0)
 
     def posts(self, tag: str | None = None, job_id: str | None = None) -> int:
         """Count submissions, by tag or by the job they made."""
-        row = self._db.execute(
-            "SELECT count(*) FROM posts WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM"
-            " json_each(posts.tags) WHERE value = ?1)) AND (?2 IS NULL OR job_id = ?2)",
-            (tag, job_id),
-        ).fetchone()
+        where, values = "1 = 1", []
+        if job_id is not None:
+            where, values = "job_id = ?", [job_id]
+        if tag is not None:
+            where += " AND EXISTS (SELECT 1 FROM json_each(posts.tags) WHERE value = ?)"
+            values.append(tag)
+        row = self._db.execute(f"SELECT count(*) FROM posts WHERE {where}", values).fetchone()
         return int(row[0])
 
     def setting(self, name: str) -> Any:
@@ -249,6 +300,8 @@ class Store:
         """Delete all jobs, sessions and counts, and with ``everything`` the settings too."""
         with self._transaction():
             for table in ("jobs", "tags", "params", "results", "sessions", "posts", "requests"):
+                self._db.execute(f"DELETE FROM {table}")
+            for table in (*faultstore.TABLES, *requestlog.TABLES):
                 self._db.execute(f"DELETE FROM {table}")
             # The ordinal decides a job's seed: after a reset, results repeat.
             self._db.execute("DELETE FROM sqlite_sequence")
@@ -291,19 +344,23 @@ class Store:
 class _Transaction:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._outermost = True
 
     def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
+        self._outermost = not self._db.in_transaction
+        if self._outermost:
+            self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        if self._outermost:
+            self._db.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 def _json(doc: Any) -> str:
     return json.dumps(doc, separators=(",", ":"))
 
 
-def _where(query: JobQuery) -> tuple[str, list[Any]]:
+def _where(query: JobQuery, *, by_tag: bool) -> tuple[str, list[Any]]:
     parts: list[str] = ["1 = 1"] if query.include_deleted else ["deleted = 0"]
     values: list[Any] = []
     for column, value in (
@@ -315,11 +372,15 @@ def _where(query: JobQuery) -> tuple[str, list[Any]]:
         ("created <= ?", query.created_before),
     ):
         if value is not None:
-            parts.append(column)
+            # The plus keeps SQLite from walking through all jobs of an instance.
+            parts.append(f"+{column}" if by_tag else column)
             values.append(value)
     if query.pending is not None:
         negation = "" if query.pending else "NOT "
         parts.append(f"state {negation}IN ('{QUEUED}', '{RUNNING}')")
+    if query.excluded:
+        parts.append("id NOT IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(query.excluded)))
     for tag in query.tags:
         parts.append("id IN (SELECT job_id FROM tags WHERE tag = ?)")
         values.append(tag)

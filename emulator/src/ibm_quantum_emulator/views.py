@@ -8,9 +8,14 @@ from typing import Any
 from .model import FAILED, QUEUED, Job, iso
 
 
-def job_view(job: Job, params: str | None = None) -> dict[str, Any]:
-    """Return a job as the API shows it, with its parameters if they are given."""
-    state: dict[str, Any] = {"status": job.state}
+def job_view(job: Job, params: str | None = None, status: str | None = None) -> dict[str, Any]:
+    """Return a job as the API shows it, with its parameters if they are given.
+
+    Args:
+        params: Program parameters, JSON text.
+        status: Shown instead of its state, if given.
+    """
+    state: dict[str, Any] = {"status": status or job.state}
     if job.reason:
         state["reason"] = job.reason
     if job.reason_code:
@@ -20,7 +25,7 @@ def job_view(job: Job, params: str | None = None) -> dict[str, Any]:
         "id": job.id,
         "backend": job.backend,
         "state": state,
-        "status": job.state,
+        "status": status or job.state,
         "program": {"id": job.program},
         "created": iso(job.created),
         "ended": iso(job.finished),

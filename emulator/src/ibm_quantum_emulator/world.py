@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .maintenance import ALWAYS, Calendar
+
 ROUNDING = 1e-5
 """Sums of epoch seconds near 2e9 are exact to a few 1e-7: closer moments than this are the same."""
 
@@ -68,6 +70,7 @@ class Waiting:
     Attributes:
         ahead: Other people's jobs ahead of it at the time ``ahead_at``; may be fractional.
         duration: Virtual seconds it will hold the machine.
+        priority: Whether its session has got through the queue, so that it goes before all others.
     """
 
     id: str
@@ -75,13 +78,31 @@ class Waiting:
     ahead: float
     ahead_at: float
     duration: float
+    priority: bool = False
+
+    def ready(self, seconds_per_job: float, calendar: Calendar = ALWAYS) -> float:
+        """Return when those ahead of it are done."""
+        if self.priority or not self.ahead:
+            return self.ahead_at
+        return calendar.after(self.ahead_at, self.ahead * seconds_per_job)
 
 
-def ahead_now(waiting: Waiting, seconds_per_job: float, now: float) -> float:
+def ahead_now(
+    waiting: Waiting, seconds_per_job: float, now: float, calendar: Calendar = ALWAYS
+) -> float:
     """Return how many of other people's jobs are still ahead at ``now``."""
     if seconds_per_job <= 0:
         return 0.0
-    return max(0.0, waiting.ahead - (now - waiting.ahead_at) / seconds_per_job)
+    done = calendar.open_between(waiting.ahead_at, now) / seconds_per_job
+    return max(0.0, waiting.ahead - done)
+
+
+def in_order(
+    waiting: Iterable[Waiting], seconds_per_job: float, calendar: Calendar = ALWAYS
+) -> list[tuple[float, Waiting]]:
+    """Return ``(ready, job)`` of all waiting jobs in the order in which they start."""
+    ready = [(job.ready(seconds_per_job, calendar), job) for job in waiting]
+    return sorted(ready, key=lambda each: (not each[1].priority, each[0], each[1].seq))
 
 
 def starts(
@@ -89,6 +110,7 @@ def starts(
     running_until: Sequence[float],
     queue: QueueState,
     not_before: float,
+    calendar: Calendar = ALWAYS,
 ) -> list[tuple[str, float]]:
     """Return ``(id, virtual start)`` of all waiting jobs, in order of start.
 
@@ -97,27 +119,30 @@ def starts(
         running_until: When each running job frees its slot.
         queue: The backend's queue.
         not_before: No start may lie before this moment (what is decided is decided).
+        calendar: When jobs are started; one under way is not interrupted.
     """
     free = [0.0] * max(0, queue.slots - len(running_until)) + list(running_until)
     # More jobs may run than there are slots now, after the slots were reduced.
     free = sorted(free)[len(free) - queue.slots :]
     heapq.heapify(free)
-    ready = sorted(
-        (job.ahead_at + job.ahead * queue.seconds_per_job, job.seq, job) for job in waiting
-    )
     plan = []
-    for moment, _, job in ready:
-        start = max(moment, heapq.heappop(free), not_before)
+    for moment, job in in_order(waiting, queue.seconds_per_job, calendar):
+        start = calendar.open_at(max(moment, heapq.heappop(free), not_before))
         heapq.heappush(free, start + job.duration)
         plan.append((job.id, start))
     return plan
 
 
 def repositioned(
-    waiting: Waiting, old: QueueState, new: QueueState, requeue: bool | None, now: float
+    waiting: Waiting,
+    old: QueueState,
+    new: QueueState,
+    requeue: bool | None,
+    now: float,
+    calendar: Calendar = ALWAYS,
 ) -> float:
     """Return how many jobs are ahead of a waiting one after its queue changed at ``now``."""
-    left = ahead_now(waiting, old.seconds_per_job, now)
+    left = ahead_now(waiting, old.seconds_per_job, now, calendar)
     if requeue is True:
         return float(new.length)
     if requeue is None and new.length != old.length:

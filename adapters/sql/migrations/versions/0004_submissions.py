@@ -1,4 +1,4 @@
-"""What was sent under each tag, who waits to be told of it, and what waits for a person."""
+"""What was sent under each tag, who waits to be told of it, what waits for a person; sessions."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ def upgrade() -> None:
         sa.Column("resolution", sa.Text),
     ):
         op.add_column("runs", column)
+    op.create_table(
+        "provider_sessions",
+        sa.Column("session_id", sa.String(64), nullable=False),
+        sa.Column("job_id", sa.String(192), nullable=False),
+        sa.Column("opened", sa.DateTime(timezone=True)),
+        sa.Column("closed", sa.DateTime(timezone=True)),
+        sa.Column("record", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("session_id", name="pk_provider_sessions"),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.job_id"], name="fk_provider_sessions_job_id_jobs"
+        ),
+    )
     runs = sa.table(
         "runs",
         sa.column("settled", sa.Boolean),
