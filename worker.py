@@ -25,6 +25,7 @@ from activities.admission import Admit, Terms
 from activities.answering import Close, Encode, Simulate, Solve, Verify
 from activities.closing import Cancel, Settle
 from activities.doorman import Doorman
+from activities.found import Found
 from activities.hardware import Collect, Collector, Compile, Follow
 from activities.identified import IdentifiedActivities, Identity
 from activities.keeping import Keeping
@@ -171,6 +172,7 @@ async def build(settings: Settings) -> Parts:
     )
 
     sessions = Sessions(provider, kept.sessions, ledger, policy) if provider else None
+    found = Found(provider, records, ledger, policy) if provider else None
 
     def archive(client: Client) -> TemporalArchive:
         queue = settings.temporal.task_queue
@@ -192,7 +194,7 @@ async def build(settings: Settings) -> Parts:
             software(),
         ),
         reconciling=Reconciling(
-            provider, records, ledger, audit, archive, settings.deployment, sessions
+            provider, records, ledger, audit, archive, settings.deployment, sessions, found
         ),
     )
     activities: list[Callable[..., Any]] = [

@@ -1,13 +1,58 @@
-"""What a hardware run spends of what is reserved for it."""
+"""What remote jobs were charged, and what that leaves of what was reserved for them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
+from qsaga.core.errors import TransientProviderError
 from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Amounts, Ledger
+from qsaga.core.policy import Policy
+from qsaga.core.ports import Charge, QuantumProvider, RemoteJob
 from qsaga.core.results import Cost
+
+
+async def charge_of(
+    provider: QuantumProvider, policy: Policy, job: RemoteJob, role: Literal["run", "extra"]
+) -> Charge:
+    """What a remote job was charged; one that has not ended is ended first.
+
+    Raises:
+        ProviderError: that is not known, or not known yet.
+    """
+    if not job.state.ended:
+        job = await provider.cancel(job.provider_job_id)
+    if job.quantum_seconds is None:
+        job = await provider.status(job.provider_job_id)
+    if not job.state.ended or job.quantum_seconds is None:
+        raise TransientProviderError(
+            f"the charge of remote job {job.provider_job_id} is not known yet"
+        )
+    price = policy.hardware.price(job.backend)
+    return Charge(
+        provider=provider.name,
+        provider_job_id=job.provider_job_id,
+        backend=job.backend,
+        state=job.state,
+        role=role,
+        cost=Cost(
+            quantum_seconds=job.quantum_seconds,
+            money=price.per_quantum_second * Decimal(str(job.quantum_seconds)),
+            currency=price.currency,
+        ),
+    )
+
+
+def total_of(charges: Sequence[Charge]) -> Cost:
+    """The sum of charges; all are in the currency of the first."""
+    return Cost(
+        quantum_seconds=sum(charge.cost.quantum_seconds for charge in charges),
+        money=sum((charge.cost.money for charge in charges), Decimal(0)),
+        currency=charges[0].cost.currency if charges else "USD",
+    )
 
 
 async def settle_hold(

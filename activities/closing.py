@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from temporalio import activity
 
-from activities.booking import settle_hold
+from activities.booking import charge_of, settle_hold, total_of
 from activities.doorman import Doorman
 from activities.quarantine import Quarantine
 from activities.running import not_yet, seconds_since
@@ -32,7 +31,7 @@ from qsaga.core.ports import (
     RemoteState,
 )
 from qsaga.core.records import JobRecords
-from qsaga.core.results import Cost, OptimiseAnswer
+from qsaga.core.results import OptimiseAnswer
 from qsaga.core.steps import (
     CancelInput,
     Cancelled,
@@ -202,7 +201,7 @@ class Settle(SettleStep):
         late = await asyncio.to_thread(self._late, given, given.late) if given.late else None
         if not given.unsent:
             await self._records.settle_run(given.job_id, given.run_id, charges, late)
-        total = _total(charges)
+        total = total_of(charges)
         if given.hold:
             at = activity.info().current_attempt_scheduled_time
             await settle_hold(self._ledger, given.hold, given.run_id, given.job_id, total, at)
@@ -223,30 +222,15 @@ class Settle(SettleStep):
         stated = {job.provider_job_id: job for job in _stated(word)} if word else {}
         jobs: Iterable[RemoteJob] = (known | stated).values()
         return tuple(
-            [await self._charge(job, extra=job.provider_job_id not in own) for job in jobs]
-        )
-
-    async def _charge(self, job: RemoteJob, *, extra: bool) -> Charge:
-        if not job.state.ended:
-            job = await self._provider.cancel(job.provider_job_id)
-        if job.quantum_seconds is None:
-            job = await self._provider.status(job.provider_job_id)
-        if not job.state.ended or job.quantum_seconds is None:
-            raise TransientProviderError(
-                f"the charge of remote job {job.provider_job_id} is not known yet"
-            )
-        price = self._policy.hardware.price(job.backend)
-        return Charge(
-            provider=self._provider.name,
-            provider_job_id=job.provider_job_id,
-            backend=job.backend,
-            state=job.state,
-            role="extra" if extra else "run",
-            cost=Cost(
-                quantum_seconds=job.quantum_seconds,
-                money=price.per_quantum_second * Decimal(str(job.quantum_seconds)),
-                currency=price.currency,
-            ),
+            [
+                await charge_of(
+                    self._provider,
+                    self._policy,
+                    job,
+                    "run" if job.provider_job_id in own else "extra",
+                )
+                for job in jobs
+            ]
         )
 
     def _late(self, given: SettleInput, result: ArtefactRef) -> LateResult:
@@ -268,11 +252,3 @@ class Settle(SettleStep):
             if isinstance(answer, OptimiseAnswer):
                 objective = answer.quality.objective
         return LateResult(run_id=given.run_id, result=result, objective=objective)
-
-
-def _total(charges: Sequence[Charge]) -> Cost:
-    return Cost(
-        quantum_seconds=sum(charge.cost.quantum_seconds for charge in charges),
-        money=sum((charge.cost.money for charge in charges), Decimal(0)),
-        currency=charges[0].cost.currency if charges else "USD",
-    )

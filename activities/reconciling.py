@@ -9,6 +9,7 @@ from decimal import Decimal
 from temporalio import activity
 from temporalio.client import Client
 
+from activities.found import Found
 from activities.sessions import Sessions
 from qsaga.core.archive import Archive
 from qsaga.core.jobs import deployment_tag, tenant_of
@@ -26,7 +27,7 @@ SAME = Decimal("0.000001")
 
 
 class Reconciling:
-    """Compares; corrects nothing but reservations without a job, and these only when asked."""
+    """Compares; corrects only when asked, and only what no workflow at work accounts for."""
 
     def __init__(
         self,
@@ -37,10 +38,11 @@ class Reconciling:
         archive: Callable[[Client], Archive],
         deployment: str,
         sessions: Sessions | None,
+        found: Found | None,
     ) -> None:
         self._provider, self._records, self._ledger = provider, records, ledger
         self._audit, self._archive, self._deployment = audit, archive, deployment
-        self._sessions = sessions
+        self._sessions, self._found = sessions, found
 
     async def reconcile(self, given: OperateInput, *, repair: bool) -> OperationReport:
         """The comparison, and what was released."""
@@ -51,9 +53,9 @@ class Reconciling:
             for job_id in lost:
                 await self._close(given, job_id)
             await self._close_sessions(given)
-        remote = await self._remote()
+            await self._account(given)
+        remote, booked = await self._remote(), await self._booked()
         name = self._provider.name if self._provider else "none"
-        booked = {run.provider_job_id: run for run in await self._records.booked(name)}
         differences = [*_differences(remote, booked), *await self._unledgered(booked)]
         usage = await self._provider.usage() if self._provider else None
         found = Reconciliation(
@@ -75,6 +77,22 @@ class Reconciling:
             f"without a job, {len(lost)} jobs ended from outside, {len(released)} released"
         )
         return OperationReport(kind="reconcile", text=text, reconciliation=found)
+
+    async def _booked(self) -> dict[str, BookedRun]:
+        name = self._provider.name if self._provider else "none"
+        return {run.provider_job_id: run for run in await self._records.booked(name)}
+
+    async def _account(self, given: OperateInput) -> None:
+        """Book the remote jobs that no run accounts for."""
+        if self._found is None:
+            return
+        archive, booked = self._archive(activity.client()), await self._booked()
+        done = await self._found.account(
+            await self._remote(), set(booked), archive.running, given.at
+        )
+        for name in done:
+            owner = (await self._booked())[name].job_id
+            await self._note(given, name, owner, f"remote job {name} ended and booked")
 
     async def _remote(self) -> list[RemoteJob]:
         """Every job of this deployment, with its charge."""

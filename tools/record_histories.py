@@ -8,7 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOLD = ("stories", "layers", "duplicates", "approvals", "guarded")
+TOLD = (
+    "stories",
+    "layers",
+    "duplicates",
+    "approvals",
+    "guarded",
+    "submissions",
+    "watcher",
+    "sessions",
+)
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 
 

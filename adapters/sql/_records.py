@@ -207,6 +207,14 @@ class SqlJobRecords:
             oldest: datetime | None = await connection.scalar(oldest_open())
         return oldest
 
+    async def owner(self, run_id: str) -> str | None:
+        """The job of a run; None if there is no such run."""
+        async with reading(self._engine) as connection:
+            job_id: str | None = await connection.scalar(
+                select(runs.c.job_id).where(runs.c.run_id == run_id)
+            )
+        return job_id
+
     async def booked(self, provider: str) -> tuple[BookedRun, ...]:
         """Every remote job of a provider that was ever booked."""
         async with reading(self._engine) as connection:

@@ -152,6 +152,9 @@ class JobRecords(Protocol):
     async def oldest_at_work(self) -> datetime | None:
         """When the oldest job was opened that has not been closed; None if there is none."""
 
+    async def owner(self, run_id: str) -> str | None:
+        """The job of a run; None if there is no such run."""
+
     async def booked(self, provider: str) -> tuple[BookedRun, ...]:
         """Every remote job of a provider that was ever booked."""
 

@@ -33,9 +33,13 @@ BRANCHES = {
     "guarded.run",
     "late.job",
     "late.run",
+    "quarantined.run",
     "refused.job",
     "refused_budget.job",
     "rejected.job",
+    "sent_again.run",
+    "shared.run",
+    "shared.session",
     "terminated.job",
     "terminated_then_closed.run",
     "timed_out_admit.job",
@@ -46,6 +50,8 @@ BRANCHES = {
     "timed_out_retrieval.run",
     "timed_out_simulate.job",
     "timed_out_submit.run",
+    "told.run",
+    "watched.run",
 }
 
 

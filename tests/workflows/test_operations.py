@@ -308,7 +308,11 @@ async def test_a_job_that_was_terminated_leaves_nothing_after_repair(dev: Stack)
         assert first.lost == second.lost == (handle.job_id,)
         await dev.books_are_clean()
         rows = (await dev.client.operate(GetAudit(subject=handle.job_id))).audit
-        assert [row.entry.action for row in rows] == ["repair"] * 3
+        # Two reservations, the job, its remote job.
+        assert [row.entry.action for row in rows] == ["repair"] * 4
+        (remote,) = dev.remote(run_id)
+        assert remote["state"] == "Cancelled"
+        assert (await dev.record(handle.job_id)).open_runs == ()
         closed = (await dev.record(handle.job_id)).result
         assert closed is not None and closed.state is JobState.FAILED
         assert closed.unanswered is not None

@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.errors import InvalidRequest, NoSuchJob
-from qsaga.core.operations import GetQuarantine, Resolve
+from qsaga.core.operations import GetQuarantine, Reconcile, Resolve
 from qsaga.core.results import JobResult
 from qsaga.core.runs import RunStatus
 from qsaga.core.states import JobState, Rung
@@ -78,6 +78,7 @@ async def test_what_never_came_is_sent_again_when_it_must_have_been_listed(skipp
     found_within = skipping.parts.provider.capabilities.found_within  # type: ignore[union-attr]
     assert second["at"] - first["at"] >= found_within
     await closed(skipping, result)
+    await skipping.keep_history("sent_again.run", skipping.run_id(result))
 
 
 async def test_while_undecided_nothing_is_sent_and_the_answer_comes_from_elsewhere(
@@ -116,6 +117,28 @@ async def test_several_that_are_found_leave_one(skipping: Stack) -> None:
     result = await skipping.run(abilene())
     assert result.state is JobState.COMPLETED
     await closed(skipping, result)
+
+
+async def test_what_is_listed_after_its_account_was_closed_is_booked_by_repair(
+    skipping: Stack,
+) -> None:
+    # Far beyond what the provider is relied upon for, and nothing else keeps the run open.
+    skipping.emulator.control.set_plan(LOST, {"do": "list_late", "seconds": 7200, "count": 1})
+    result = await skipping.run(abilene())
+    assert result.state is JobState.COMPLETED
+    await skipping.settled(result)
+    jobs = charged(skipping, skipping.run_id(result))
+    assert len(jobs) == 2
+    assert len(await booked(skipping, result)) == 1
+    await skipping.env.sleep(7200)
+    report = (await skipping.client.operate(Reconcile(repair=True), by="olga")).reconciliation
+    assert report is not None
+    assert report.differences == ()
+    assert await booked(skipping, result) == jobs
+    await closed(skipping, result)
+    again = (await skipping.client.operate(Reconcile(repair=True), by="olga")).reconciliation
+    assert again is not None
+    assert again.booked == report.booked == report.charged
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -181,6 +204,7 @@ async def test_what_cannot_be_decided_waits_for_a_person_and_is_not_sent_again(
     await skipping.client.operate(Resolve(run_id=case.run_id, resolution=word), by="olga")
     await skipping.settled(result)
     assert await booked(skipping, result) == {job["id"]: 3.0}
+    await skipping.keep_history("quarantined.run", case.run_id)
     assert len(skipping.emulator.control.posts()) == 1
     assert await skipping.parts.submissions.quarantined() == ()
     await skipping.books_are_clean()

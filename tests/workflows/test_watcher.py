@@ -69,7 +69,7 @@ async def test_where_activities_cannot_be_woken_a_signal_is_sent(skipping: Stack
     queue = next(t.seconds for t in result.timings if t.layer is Layer.QUEUE)
     assert queue == pytest.approx(5400, rel=0.01)
     assert await _signals(skipping, skipping.run_id(result)) == 1
-    assert await skipping.keep_history("told.run", skipping.run_id(result)) <= 24 + 13
+    assert await skipping.keep_history("told.run", skipping.run_id(result)) <= 24 + 16
 
 
 async def test_a_run_that_was_ended_from_outside_is_not_watched_for_ever(dev: Stack) -> None:
