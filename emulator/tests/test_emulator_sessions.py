@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.tests.bench import HOUR, Bench
+from emulator.tests.bench import HOUR, START, Bench
 from ibm_quantum_emulator.errors import ApiError
 from ibm_quantum_emulator.worldfile import parse_world
 
@@ -128,6 +128,25 @@ async def test_other_people_do_not_run_while_a_session_has_the_machine(bench: Be
     job = await bench.submit()
     await bench.step(200)
     assert bench.since_start(bench.job(job).started) == 275
+
+
+async def test_other_people_wait_for_the_end_of_a_session_and_not_only_its_jobs(
+    bench: Bench,
+) -> None:
+    await bench.world(traffic={"every_seconds": 30, "service": {**ONE_SPEED, "mean_seconds": 10}})
+    session = await bench.open(max_ttl=100)
+    jobs = [await bench.submit(25, session)]
+    await bench.step(60)
+    jobs += [await bench.submit(45, session) for _ in range(2)]
+    other = await bench.submit(5)
+    places = bench.engine.places("small")
+    assert places[jobs[2].id] == (0, START + 105)
+    # Two of other people have come, at 30 and 60; the session lasts until 100 at most.
+    assert places[other.id] == (3, START + 150 + 20)
+    await bench.step(HOUR)
+    assert [bench.job(job).state for job in jobs] == ["Completed", "Completed", "Cancelled"]
+    assert bench.since_start(bench.job(jobs[1]).finished) == 105
+    assert bench.since_start(bench.job(other).started) == 125
 
 
 async def test_sessions_survive_a_crash(bench: Bench) -> None:

@@ -75,6 +75,17 @@ async def test_a_job_waits_for_those_who_came_before(bench: Bench) -> None:
     assert bench.since_start(bench.job(later).started) == 610
 
 
+async def test_a_job_accepted_in_the_same_instant_comes_after_the_first_ones(
+    bench: Bench,
+) -> None:
+    # The time of acceptance is rounded, here down.
+    bench.engine.settings.clock.state.anchor_now = START + 4e-7
+    await bench.world(traffic={"every_seconds": 100, "initial": 3, "service": SERVICES[0]})
+    job = await bench.submit()
+    assert job.created == START
+    assert bench.engine.places("small")[job.id][0] == 2
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_starts_are_those_of_a_plain_queue(bench: Bench, seed: int) -> None:
     rng = random.Random(seed)
@@ -215,7 +226,9 @@ def test_a_calendar_knows_its_windows() -> None:
     assert calendar.open_between(90, 1600) == 1510 - 10 - 50 - 50
     assert Calendar((), paused=True).open_at(5) == math.inf
     # Two windows that leave no time between them.
-    assert Calendar([Closed(0, 10, 20), Closed(10, 10, 20)]).open_at(3) == math.inf
+    never = Calendar([Closed(0, 10, 20), Closed(10, 10, 20)])
+    assert never.open_at(3) == never.after(3, 5) == math.inf
+    assert never.closes_after(math.inf) == never.open_at(math.inf) == math.inf
 
 
 async def test_maintenance_holds_up_queued_jobs_and_lets_running_ones_end(bench: Bench) -> None:

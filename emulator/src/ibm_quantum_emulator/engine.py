@@ -343,7 +343,8 @@ class Engine(Queues):
     def _put_in_force(self, world: World, now: float) -> None:
         for backend in self.snapshots:
             self._anchor(backend, now)
-        self.around.apply(world, now)
+        # Jobs are accepted at rounded moments; none may lie before the world that they find.
+        self.around.apply(world, math.floor(now * 1e6) / 1e6)
         for told in world.backends:
             if told.queue is not None:
                 queue = QueueState.model_validate(told.queue.model_dump())

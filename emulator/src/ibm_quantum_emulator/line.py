@@ -53,10 +53,19 @@ class Line:
         running_until: Sequence[float],
         queue: QueueState,
         now: float,
+        *,
+        reserved: bool = False,
     ) -> Iterator[tuple[str, float, Head]]:
         """Yield ``(id, virtual start, line before it)`` of own jobs in order of start.
 
-        No start lies before ``now``. The line is what :meth:`begun` takes when the job starts.
+        The line is what :meth:`begun` takes when the job starts.
+
+        Args:
+            waiting: Queued jobs that may start.
+            running_until: When each running one ends.
+            queue: The simple queue.
+            now: No start lies before.
+            reserved: Whether a session has the machine, so that nobody else's jobs start.
         """
         if not self.has_traffic:
             plan = world.starts(waiting, running_until, queue, now, self.calendar)
@@ -64,9 +73,10 @@ class Line:
             return
         head = self._head.busy_until(max(running_until, default=0.0))
         order = world.in_order(waiting, queue.seconds_per_job, self.calendar)
-        head = self.stream.served(
-            head, self.calendar, arrived_by=_first_in_line(order), started_by=now
-        )
+        if not reserved:
+            head = self.stream.served(
+                head, self.calendar, arrived_by=_first_in_line(order), started_by=now
+            )
         for ready, job in order:
             if not job.priority:
                 head = self.stream.served(
@@ -77,17 +87,24 @@ class Line:
             head = replace(head, free=start + job.duration)
 
     def expected(
-        self, waiting: Sequence[Waiting], not_before: float, queue: QueueState
+        self, waiting: Sequence[Waiting], now: float, held_until: float, queue: QueueState
     ) -> Iterator[tuple[str, int, float]]:
         """Yield ``(id, jobs ahead, expected start)`` as far as a scheduler can know.
 
         Call :meth:`caught_up` before. With traffic, other people's jobs are expected to take as
         long as they do on average.
+
+        Args:
+            now: No start is expected before.
+            held_until: Until then only jobs with priority are expected to start.
         """
         order = world.in_order(waiting, queue.seconds_per_job, self.calendar)
-        moment, mean, passed = max(not_before, self._head.free), self.stream.mean_seconds, 0
+        moment, mean, passed = max(now, self._head.free), self.stream.mean_seconds, 0
         for own, (ready, job) in enumerate(order):
-            others = 0 if job.priority else self.stream.waiting(self._head, ready)
+            others = 0
+            if not job.priority:
+                others = self.stream.waiting(self._head, ready)
+                moment = max(moment, held_until)
             moment = self.calendar.after(moment, max(0, others - passed) * mean)
             moment = self.calendar.open_at(max(moment, ready))
             yield job.id, others + own, moment

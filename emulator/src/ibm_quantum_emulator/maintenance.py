@@ -105,14 +105,16 @@ class Calendar:
         """Return the first moment from this one on at which jobs are started."""
         # Windows that overlap for ever leave none.
         for _ in range(_MOST_STEPS):
-            end = self.closed_until(moment)
-            if end is None or end == math.inf:
-                return moment if end is None else math.inf
+            end = None if moment == math.inf else self.closed_until(moment)
+            if end is None:
+                return moment
             moment = end
         return math.inf
 
     def closes_after(self, moment: float) -> float:
         """Return the next beginning of a window after an open moment, infinite without one."""
+        if moment == math.inf:
+            return math.inf
         return min((window.upcoming(moment) for window in self._windows), default=math.inf)
 
     def after(self, moment: float, work: float) -> float:
@@ -121,6 +123,8 @@ class Calendar:
             return moment
         for _ in range(_MOST_STEPS):
             moment = self.open_at(moment)
+            if moment == math.inf:
+                break
             closes = self.closes_after(moment)
             if moment + work <= closes:
                 return moment + work

@@ -44,8 +44,8 @@ class Queues(Scheduler):
             ]
         if line.has_traffic:
             self._catch_up(backend, now)
-            busy = max(running, default=now)
-            plan = line.expected(waiting, max(not_before, busy), queue)
+            busy = max([now, *running])
+            plan = line.expected(waiting, busy, not_before, queue)
             return {job_id: (ahead, start) for job_id, ahead, start in plan}
         by_id = {each.id: each for each in waiting}
         places = {}

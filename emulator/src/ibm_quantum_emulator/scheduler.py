@@ -119,8 +119,9 @@ class Scheduler:
         line, queue = self.around.lines[backend], self.settings.queues[backend]
         event, session = self._session_event(backend, at)
         waiting, running = self._waiting_of(backend)
+        reserved = self._holder(backend) is not None
         upcoming = math.inf
-        for job_id, start, before in line.plan(waiting, running, queue, at):
+        for job_id, start, before in line.plan(waiting, running, queue, at, reserved=reserved):
             upcoming = start
             if event <= start or not world.reached(start, now):
                 break
@@ -199,14 +200,14 @@ class Scheduler:
 
     def _apply(self, session: Session, moment: float) -> None:
         """Do what a session's time limit demands."""
-        held = session.reserves
+        if session.reserves:
+            # Before anything that lets other people's jobs catch up.
+            self.around.lines[session.backend].ended(moment)
         if moment < session.deadline:
             session.lapse(moment)
         else:
             session.close(moment)
             self._cancel_queued(session, moment, "The session reached its maximum time.")
-        if held:
-            self.around.lines[session.backend].ended(moment)
         self._keep_session(session)
         log.info("session %s %s at %.3f", session.id, session.state, moment)
 
@@ -219,6 +220,8 @@ class Scheduler:
 
     def _keep_session(self, session: Session) -> None:
         self.store.save_session(session.dump())
+        if self.around.lines[session.backend].has_traffic:
+            self.around.keep_lines()
         if session.state == CLOSED and not self.session_jobs(session.id):
             self._sessions.pop(session.id, None)
         self._touch(session.backend)
@@ -246,6 +249,7 @@ class Scheduler:
         return True
 
     def _end(self, job: Job, state: str, moment: float, charged: int) -> None:
+        had_traffic = self.around.lines[job.backend].has_traffic
         if state == CANCELLED:
             self._catch_up(job.backend, moment)
         job.state, job.finished, job.charged = state, moment, charged
@@ -262,6 +266,8 @@ class Scheduler:
             if not session.accepting and session.state != ACTIVE:
                 self._close_when_done(session, moment)
             self._keep_session(session)
+        if had_traffic:
+            self.around.keep_lines()
         self._touch(job.backend)
         log.info("job %s %s at %.3f, charged %d", job.id, state, moment, charged)
 
@@ -319,6 +325,7 @@ class Scheduler:
         if job.due > self._floor:
             self._catch_up(job.backend, self._floor)
             self.around.lines[job.backend].ended(self._floor)
+            self.around.keep_lines()
         job.due = min(job.due, due)
 
 

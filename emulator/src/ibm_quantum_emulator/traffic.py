@@ -219,7 +219,7 @@ class Stream:
         ]
         eras = [era for era in eras if era.until is None or era.until >= hour * HOUR]
         if traffic is not None:
-            eras.append(Era(seed=f"{seed}/{now!r}", since=now, traffic=traffic))
+            eras.append(Era(seed=f"{seed}/{math.floor(now)}", since=now, traffic=traffic))
         return Stream(eras)
 
     def served(
