@@ -60,11 +60,6 @@ class Patience:
         return isinstance(error, PermanentProviderError) or waited > self.seconds
 
 
-def as_transient(error: ProviderError) -> ProviderError:
-    """The same, to be tried again: a job may be unknown for a while after it was accepted."""
-    return TransientProviderError(str(error)) if isinstance(error, NoSuchRemoteJob) else error
-
-
 class Cancel(CancelStep):
     """End every job of a submission.
 
@@ -103,7 +98,10 @@ class Cancel(CancelStep):
         except ProviderError as error:
             if self._patience.hopeless(error, seconds_since(given.since)):
                 await self._quarantine.ask(given.job_id, given.tag, str(error), [*seen.values()])
-            raise as_transient(error) from error
+            if isinstance(error, NoSuchRemoteJob):
+                # A job may be unknown for a while after it was accepted.
+                raise TransientProviderError(str(error)) from error
+            raise
         if not all(job.state.ended for job in seen.values()):
             raise not_yet(
                 "the remote job has not ended yet", poll_delay(seconds_since(given.since), None)
@@ -197,7 +195,10 @@ class Settle(SettleStep):
                 await self._quarantine.ask(
                     given.job_id, given.run_id, str(error), [*known.values()]
                 )
-            raise as_transient(error) from error
+            if isinstance(error, NoSuchRemoteJob):
+                # A job may be unknown for a while after it was accepted.
+                raise TransientProviderError(str(error)) from error
+            raise
         late = await asyncio.to_thread(self._late, given, given.late) if given.late else None
         if not given.unsent:
             await self._records.settle_run(given.job_id, given.run_id, charges, late)

@@ -42,6 +42,8 @@ ENOUGH = 60.0
 """Seconds for fetching a result on the way where nothing else bounds that."""
 
 
+HAND_OVER = 3.0
+"""Seconds for leaving a wait to the watcher."""
 LATE_RESULT = 20.0
 """Seconds after which a result that cannot be had is given up."""
 
@@ -104,11 +106,19 @@ class Follow(FollowStep):
             return Followed(job=job)
         what = f"the remote job is {job.state.value}"
         if given.tag and (_long(given) or seconds_since(given.since) >= FOLLOW_SECONDS):
-            wait = given.expected_wait
-            start = None if wait is None else given.since + timedelta(seconds=wait)
-            await self._watching.hand_over(given.tag, job, start)
+            try:
+                await self._hand_over(given, job)
+            except Exception as error:
+                # Waiting does not depend on the database: then this run looks for itself.
+                raise self._later(given, f"{what}; not watched: {error!r}") from error
             raise not_yet(what, in_time(SAFETY_NET, seconds_remaining()))
         raise self._later(given, what)
+
+    async def _hand_over(self, given: FollowInput, job: RemoteJob) -> None:
+        wait = given.expected_wait
+        start = None if wait is None else given.since + timedelta(seconds=wait)
+        async with asyncio.timeout(HAND_OVER):
+            await self._watching.hand_over(given.tag, job, start)
 
     async def _linger(self, job: RemoteJob) -> RemoteJob:
         # Most executions last seconds: seen to their end here, they need no second activity.

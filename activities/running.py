@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,15 +57,33 @@ def seconds_since(moment: datetime) -> float:
 
 
 def seconds_remaining() -> float | None:
-    """Until this activity's whole budget ends, counted from the start of this attempt."""
+    """Until this activity's whole budget ends, from now."""
     info = activity.info()
     if info.schedule_to_close_timeout is None or not info.schedule_to_close_timeout:
         return None
-    return info.schedule_to_close_timeout.total_seconds() - seconds_since(info.scheduled_time)
+    whole = info.schedule_to_close_timeout.total_seconds()
+    return whole - seconds_since(info.scheduled_time) - elapsed()
+
+
+def elapsed() -> float:
+    """Seconds since the start of this attempt."""
+    began = _began.get()
+    return 0.0 if began is None else time.monotonic() - began
+
+
+def server_now() -> datetime:
+    """Temporal's time: that of the start of this attempt, and what passed since.
+
+    The clocks of workers may differ; the server's is one for all of them.
+    """
+    return activity.info().started_time + timedelta(seconds=elapsed())
+
+
+_began: ContextVar[float | None] = ContextVar("qsaga_attempt_began", default=None)
 
 
 class Running(Interceptor):
-    """Heartbeats for the steps that are watched, and one translation of errors for all."""
+    """Heartbeats for the steps that are watched, a clock and one translation of errors for all."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap every activity."""
@@ -72,6 +92,7 @@ class Running(Interceptor):
 
 class _RunningActivity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        _began.set(time.monotonic())
         timeout = activity.info().heartbeat_timeout
         beating = asyncio.create_task(_beat(timeout)) if timeout else None
         try:

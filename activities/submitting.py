@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import activity
 
 from activities.doorman import Doorman
 from activities.quarantine import Quarantine
-from activities.running import not_yet, seconds_remaining
+from activities.running import elapsed, not_yet, seconds_remaining, server_now
 from qsaga.core.errors import PermanentProviderError, PolicyRefused, TransientProviderError
 from qsaga.core.ports import ArtefactStore, QuantumProvider, RemoteJob, SubmissionKey
 from qsaga.core.steps import SubmitInput, SubmitStep, Submitted
@@ -25,30 +24,12 @@ from qsaga.core.submission import (
     Wait,
     judge,
 )
-from qsaga.core.timing import LAST_LOOK, poll_delay
+from qsaga.core.timing import LAST_LOOK, in_time, poll_delay
 
 PAUSES = (0.5, 2.0, 5.0)
 """Seconds between tries of a submission that the provider surely did not accept."""
 LATE = 3.0
 """Seconds that an attempt keeps for noting how a sending went."""
-
-
-class ServerClock:
-    """Temporal's time in an activity: that of the start of this attempt, and what passed since.
-
-    The clocks of workers may differ; the server's is one for all of them.
-    """
-
-    def __init__(self) -> None:
-        self._began, self._started = time.monotonic(), activity.info().started_time
-
-    def now(self) -> datetime:
-        """The time now."""
-        return self._started + timedelta(seconds=self.elapsed())
-
-    def elapsed(self) -> float:
-        """Seconds since the start of this attempt."""
-        return time.monotonic() - self._began
 
 
 class Submit(SubmitStep):
@@ -73,12 +54,11 @@ class Submit(SubmitStep):
     @activity.defn(name="submit")
     async def submit(self, given: SubmitInput) -> Submitted:
         """The one job of the tag."""
-        clock = ServerClock()
         await self._doorman.admits(given.job_id, given.tag)
         run = activity.info().workflow_run_id or ""
         for pause in (*PAUSES, None):
             intent = await self._submissions.open(given.job_id, given.tag, run)
-            asked_at = clock.now()
+            asked_at = server_now()
             found = await self._provider.find(given.tag)
             match judge(found, intent, asked_at, self._provider.capabilities):
                 case Adopt(kept, extras):
@@ -92,7 +72,7 @@ class Submit(SubmitStep):
                 case Send():
                     pass
             try:
-                job = await self._send(given, intent, clock)
+                job = await self._send(given, intent)
             except (TransientProviderError, PermanentProviderError) as error:
                 # Surely not accepted; any other error leaves it undecided.
                 await self._submissions.refused(given.tag, intent.sends + 1)
@@ -104,14 +84,14 @@ class Submit(SubmitStep):
                 return await self._sent(given, job)
         raise AssertionError("unreachable")
 
-    async def _send(self, given: SubmitInput, intent: Intent, clock: ServerClock) -> RemoteJob:
+    async def _send(self, given: SubmitInput, intent: Intent) -> RemoteJob:
         isa = await asyncio.to_thread(self._artefacts.get, given.isa)
-        if not await self._submissions.begin_send(given.tag, intent.sends, clock.now()):
+        intended = elapsed()
+        if not await self._submissions.begin_send(given.tag, intent.sends, server_now()):
             raise not_yet("another attempt sends this submission", poll_delay(0.0, None))
-        written = clock.elapsed()
         limit = activity.info().start_to_close_timeout
         lost_at = limit.total_seconds() - LATE if limit else float("inf")
-        if clock.elapsed() > min(written + SEND_WINDOW, lost_at):
+        if elapsed() > min(intended + SEND_WINDOW, lost_at):
             raise TransientProviderError("no time was left in this attempt to send")
         key = SubmissionKey(tag=given.tag, deployment_tag=given.deployment_tag)
         return await self._provider.submit(
@@ -148,8 +128,6 @@ class Submit(SubmitStep):
     def _later(self, intent: Intent, asked_at: datetime, seconds: float) -> Exception:
         """Look again soon at first, then less often, and when the sending must have shown up."""
         sent = intent.last_sent_at or asked_at
-        left = seconds_remaining()
         delay = min(poll_delay((asked_at - sent).total_seconds(), None), seconds + LAST_LOOK)
-        if left is not None:
-            delay = min(delay, max(left - LAST_LOOK, LAST_LOOK))
+        delay = in_time(delay, seconds_remaining())
         return not_yet("a submission without a reply may still be listed", delay)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, CancelledError, FailureError
@@ -52,14 +50,10 @@ with workflow.unsafe.imports_passed_through():
         ONE_ATTEMPT,
         LayerEnded,
         Stopwatch,
-        insist,
         unbroken,
     )
     from workflows.remote_wait import GivenUp, RemoteWait
     from workflows.session_use import SessionUse
-
-G = TypeVar("G")
-R = TypeVar("R")
 
 OPERATOR = "cancelled by an operator"
 
@@ -78,7 +72,6 @@ class HardwareRun:
         self._watch = Stopwatch()
         self._wait = RemoteWait(request, self._watch)
         self._session = SessionUse(request, self._wait)
-        self._quarantined = ""
         self._report_wanted = False
         self._submission_began = False
         self._told: RunReport | None = None
@@ -136,10 +129,10 @@ class HardwareRun:
         """Where the run stands."""
         return RunStatus(
             run_id=self._request.tag,
-            state=JobState.QUARANTINED if self._quarantined else self._state,
+            state=JobState.QUARANTINED if self._wait.quarantined else self._state,
             remote=self._remote,
             giving_up=self._wait.giving_up,
-            quarantined=self._quarantined,
+            quarantined=self._wait.quarantined,
             account_closed=self._closed,
             transitions=tuple(self._transitions),
         )
@@ -272,7 +265,7 @@ class HardwareRun:
                 settled = await self._close_account()
             report = report.model_copy(update={"cost": settled.cost, "account": settled})
         elif self._request.hold:
-            await self._insist(SettleStep.settle, self._settlement("not_answered", ()))
+            await self._wait.insist(SettleStep.settle, self._settlement("not_answered", ()))
         self._closed = True
         await self._session.leave()
         if self._report_wanted and self._told is None:
@@ -293,14 +286,14 @@ class HardwareRun:
             except FailureError:  # no ActivityError, where a local activity raised it
                 # The books cannot be written now; the answer must not wait for them.
                 await self._tell_job(report.model_copy(update={"account_open": True}))
-                settled = await self._insist(SettleStep.settle, given)
+                settled = await self._wait.insist(SettleStep.settle, given)
             if late is not None or not self._wait.giving_up:
                 return settled
 
     async def _close_account(self) -> Settled:
         given = self._request
         known = self._submitted.job.provider_job_id if self._submitted else None
-        ended = await self._insist(
+        ended = await self._wait.insist(
             CancelStep.cancel_remote,
             CancelInput(
                 tag=given.tag,
@@ -316,22 +309,7 @@ class HardwareRun:
         own = tuple(j for j in ended.jobs if j.provider_job_id == known) or ended.jobs[:1]
         extras = tuple(j for j in ended.jobs if j not in own)
         settlement = self._settlement(outcome, own, late, extras, ended.decided_by)
-        return await self._insist(SettleStep.settle, settlement)
-
-    async def _insist(
-        self,
-        method: Callable[[Any, G], Awaitable[R]],
-        given: G,
-        heartbeat: timedelta | None = None,
-    ) -> R:
-        done = await insist(self._request.tag, method, given, heartbeat, self._stays_open)
-        self._quarantined = ""
-        return done
-
-    async def _stays_open(self, pause: float, why: str) -> None:
-        """Nothing is sent any more; a person's word, or the provider's, closes the account."""
-        self._quarantined = why
-        await self._wait.for_a_look(pause)
+        return await self._wait.insist(SettleStep.settle, settlement)
 
     async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
         self._see(job)

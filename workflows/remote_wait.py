@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from temporalio import workflow
@@ -14,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.runs import RunRequest
     from qsaga.core.states import Layer, Rung
     from qsaga.core.steps import Followed, FollowInput, FollowStep
-    from workflows.layers import ONE_ATTEMPT, Stopwatch
+    from workflows.layers import ONE_ATTEMPT, Stopwatch, insist
 
 G = TypeVar("G")
 R = TypeVar("R")
@@ -25,12 +26,16 @@ class GivenUp(Exception):
 
 
 class RemoteWait:
-    """What a run knows of being told to look, and of being told to give up."""
+    """What a run knows of being told to look, and of being told to give up.
+
+    ``giving_up`` is why nobody waits for an answer, ``quarantined`` why the account waits for a
+    person; empty where that is not so.
+    """
 
     def __init__(self, request: RunRequest, watch: Stopwatch) -> None:
         self._request, self._watch = request, watch
         self._looks = self._heard = 0
-        self.giving_up = ""
+        self.giving_up = self.quarantined = ""
 
     def give_up(self, reason: str) -> None:
         """Nobody waits for an answer any more; the first reason stands."""
@@ -40,11 +45,22 @@ class RemoteWait:
         """It is worth looking at the remote job."""
         self._looks += 1
 
-    async def for_a_look(self, seconds: float) -> None:
-        """Wait to be told to look, or so long."""
+    async def insist(
+        self,
+        method: Callable[[Any, G], Awaitable[R]],
+        given: G,
+        heartbeat: timedelta | None = None,
+    ) -> R:
+        """A step that closes the account: tried until it is closed, or a person closes it."""
+        done = await insist(self._request.tag, method, given, heartbeat, self._stays_open)
+        self.quarantined = ""
+        return done
+
+    async def _stays_open(self, pause: float, why: str) -> None:
+        self.quarantined = why
         self._heard = self._looks
         with suppress(TimeoutError):
-            await workflow.wait_condition(lambda: self._looks > self._heard, timeout=seconds)
+            await workflow.wait_condition(lambda: self._looks > self._heard, timeout=pause)
 
     async def follow(self, layer: Layer, job: RemoteJob) -> Followed:
         """See the job through a layer.

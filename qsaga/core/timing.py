@@ -9,6 +9,11 @@ from qsaga.core.states import Layer
 
 FIRST_POLL = 0.25
 LONGEST_POLL = 300.0
+LAST_LOOK = 0.1
+"""Seconds before the end of a budget, at least, at which there is a last look.
+
+The server fails an activity early when its next retry would fall behind the budget.
+"""
 FOLLOW_SECONDS = 15.0
 """A run that waits no longer than that looks by itself; any other is told when to look."""
 SAFETY_NET = 3600.0
@@ -18,9 +23,6 @@ WATCH_REQUESTS = 1500.0
 LISTED_BY_REQUEST = 200
 IDLE_WATCH = 300.0
 """Seconds without a waiting run after which a watcher ends."""
-# A last look just before the budget ends: the server fails an activity early when its next
-# retry would fall behind the budget, so the delay must be cut to end inside it.
-LAST_LOOK = 0.1
 
 
 def poll_delay(waited: float, remaining: float | None) -> float:
@@ -38,9 +40,11 @@ def poll_delay(waited: float, remaining: float | None) -> float:
 
 def in_time(delay: float, remaining: float | None) -> float:
     """``delay``, or what leaves time for a last look before the budget ends; None is no budget."""
-    if remaining is not None and delay > remaining - LAST_LOOK:
-        return max(remaining - LAST_LOOK, LAST_LOOK)
-    return delay
+    if remaining is None:
+        return delay
+    # The longer the wait, the less a second matters, and the server counts from when it hears.
+    last = min(max(LAST_LOOK, remaining / 100), 2.0)
+    return min(delay, max(remaining - last, LAST_LOOK))
 
 
 def watch_interval(starts: Sequence[float], waited: Sequence[float], listed: int) -> float:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qsaga.core.errors import BY_NAME, InvalidRequest, QsagaError, from_failure
 from qsaga.core.jobs import Budgets
 from qsaga.core.states import FINAL_STATES, TRANSITIONS, JobState, Layer, may_follow
-from qsaga.core.timing import LONGEST_POLL, fallback_reserve, poll_delay, solver_seconds
+from qsaga.core.timing import LONGEST_POLL, fallback_reserve, in_time, poll_delay, solver_seconds
 
 
 def test_every_state_is_reachable_and_every_state_can_end() -> None:
@@ -30,6 +30,13 @@ def test_a_poll_never_comes_after_the_budget(waited: float, remaining: float | N
     assert 0 < delay <= LONGEST_POLL
     if remaining is not None and remaining > 0.2:
         assert delay < remaining
+
+
+def test_a_look_in_an_hour_leaves_two_seconds_of_a_budget_of_an_hour() -> None:
+    assert in_time(3600.0, 3600.0) == 3598.0
+    assert in_time(3600.0, 36000.0) == 3600.0
+    assert in_time(3600.0, 1.0) == 0.9
+    assert in_time(3600.0, None) == 3600.0
 
 
 def test_eight_hours_take_few_polls() -> None:
