@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 # make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 
-.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger test-system test-account clean
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-requests chaos-provider test-system test-account clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -68,6 +68,18 @@ bench-overhead: ## the time that qsaga adds to a job
 bench-ledger: ## reservations per second of a ledger with a million rows
 	@sh tools/python.sh -m tools.bootstrap --for develop
 	@$(BIN)/python -m benchmarks.ledger
+
+bench-faults: ## the same faults for qsaga and for prefect-qiskit (installed below QSAGA_CACHE)
+	@sh tools/python.sh -m tools.bootstrap --for demo
+	@$(BIN)/python -m benchmarks.faults
+
+bench-requests: ## requests to the provider by runs that wait, and how soon the end is noticed
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(BIN)/python -m benchmarks.requests
+
+chaos-provider: ## 500 submissions under random faults of the provider, workers killed (ARGS="--seed 8")
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(BIN)/python -m tests.chaos.provider $(ARGS)
 
 test-system: ## the tests that need more than Python packages (Go, Spin)
 	@sh tools/python.sh -m tools.bootstrap --for develop

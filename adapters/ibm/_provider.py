@@ -176,7 +176,7 @@ class IBMProvider:
         return await self._calls.run("usage", work)
 
     async def status(self, provider_job_id: str) -> RemoteJob:
-        """The job as it stands: one request while it is queued, two afterwards.
+        """The job as it stands: one request until it has ended, two afterwards.
 
         ``quantum_seconds`` stays None while the service has not closed the job's account, or
         does not tell; ``reason`` says why, if that is known.
@@ -281,15 +281,13 @@ def _oldest_first(jobs: list[RemoteJob]) -> tuple[RemoteJob, ...]:
 def _status(connection: Connection, job_id: str) -> RemoteJob:
     raw = one_job(connection.client, job_id)
     job = remote_job(raw)
-    if job.state is RemoteState.QUEUED:
+    if not job.state.ended:
         return job
     try:
         return remote_job(raw, metrics_of(connection.client, job_id))
     except GivenUp:
         raise
     except Exception as error:  # noqa: BLE001 - the state is known, the rest is left open
-        if not job.state.ended:
-            return job
         why = f"{TABLE[Kind.CHARGE_UNKNOWN].meaning}: {recognise(error, running_call()).text}"
         return job.model_copy(update={"reason": f"{job.reason}; {why}" if job.reason else why})
 

@@ -18,7 +18,7 @@ FOLLOW_SECONDS = 15.0
 """A run that waits no longer than that looks by itself; any other is told when to look."""
 SAFETY_NET = 3600.0
 """A run that is told nothing looks again after so many seconds."""
-WATCH_REQUESTS = 1500.0
+WATCH_REQUESTS = 1000.0
 """Most requests of a watcher in an hour, whatever the number of runs."""
 LISTED_BY_REQUEST = 200
 IDLE_WATCH = 300.0
