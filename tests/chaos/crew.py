@@ -47,7 +47,17 @@ class Crew(Stage):
 
     def environment(self) -> dict[str, str]:
         """With a policy that knows how short the queue is, or it would not let jobs queue."""
-        return super().environment() | {"QSAGA_POLICY_FILE": str(self.folder / "policy.toml")}
+        direct = {
+            # Not through a proxy: behind one, IBM's client takes a dropped connection for the
+            # proxy's fault and repeats a POST whatever it is told of repetitions.
+            "QISKIT_FUNCTIONS_EXPERIMENTAL": "1",
+            "QSAGA_IBM__URL": f"{self.emulator.url}/experimental",
+            "QSAGA_IBM__INSTANCE": self.emulator.crn,
+            "QSAGA_POLICY_FILE": str(self.folder / "policy.toml"),
+        }
+        through_proxy = super().environment()
+        del through_proxy["QSAGA_IBM__PROXY"]
+        return through_proxy | direct
 
     def start(self) -> Self:
         """Start everything, the workers as well."""
