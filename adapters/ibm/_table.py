@@ -130,7 +130,7 @@ ROWS: tuple[Row, ...] = (
         PermanentProviderError,
         PermanentProviderError,
         "the credentials are not accepted",
-        "gives the call up; the next call reads the credentials again",
+        "gives the call up; the next call reads the credentials again; a wait in the queue goes on",
         _NEXT_RUNG,
     ),
     Row(
@@ -249,7 +249,7 @@ ROWS: tuple[Row, ...] = (
         ResultUnusable,
         None,
         "result gone",
-        "books the charge",
+        "asks again for 20 s, since it may only be late or cut off; books the charge",
         _NEXT_RUNG,
     ),
     Row(
@@ -258,7 +258,7 @@ ROWS: tuple[Row, ...] = (
         ResultUnusable,
         None,
         "result malformed",
-        "books the charge",
+        "asks again for 20 s, since it may only be late or cut off; books the charge",
         _NEXT_RUNG,
     ),
     Row(
@@ -267,7 +267,7 @@ ROWS: tuple[Row, ...] = (
         ResultUnusable,
         None,
         "result of wrong shape",
-        "books the charge",
+        "asks again for 20 s, since it may only be late or cut off; books the charge",
         _NEXT_RUNG,
     ),
 )

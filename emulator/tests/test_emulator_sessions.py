@@ -9,6 +9,7 @@ import pytest
 
 from emulator.tests.bench import HOUR, START, Bench
 from ibm_quantum_emulator.errors import ApiError
+from ibm_quantum_emulator.sessionstate import CLOSED, OPEN, Session
 from ibm_quantum_emulator.worldfile import parse_world
 
 ONE_SPEED = {"kind": "constant", "mean_seconds": 100}
@@ -223,3 +224,18 @@ def limited(bench: Bench) -> Callable[..., Any]:
         await bench.engine.change_world(parse_world({"version": 1, "limits": limits}))
 
     return put
+
+
+@pytest.mark.parametrize(("closed", "state"), [(None, OPEN), (START, CLOSED)])
+def test_a_session_of_the_first_release_can_be_read(closed: float | None, state: str) -> None:
+    kept = {
+        "id": "d1",
+        "instance": "crn",
+        "backend": "ibm_torino",
+        "mode": "batch",
+        "max_ttl": 600,
+        "opened": START,
+        "closed": closed,
+        "accepting": closed is None,
+    }
+    assert Session.load(kept).state == state

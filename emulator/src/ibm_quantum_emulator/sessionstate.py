@@ -45,8 +45,13 @@ class Session:
 
     @classmethod
     def load(cls, document: dict[str, Any]) -> Session:
-        """Return the session that :meth:`dump` wrote."""
-        return cls(**document)
+        """Return the session that :meth:`dump` wrote, also one of the first release.
+
+        Those did not keep when they were activated: they count as not begun.
+        """
+        ended = document.get("closed") is not None
+        first = {"interactive_ttl": 60.0, "state": CLOSED if ended else OPEN}
+        return cls(**{**first, **document})
 
     def dump(self) -> dict[str, Any]:
         """Return the session as a JSON document."""

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql import SqlJobRecords, migrate, open_engine
+from adapters.sql import SqlJobRecords, SqlSubmissions, migrate, open_engine
 from adapters.sql._engine import metadata
 from qsaga.core.errors import KeyConflict
 from qsaga.core.records import HistoryQuery
@@ -101,6 +101,11 @@ async def test_nothing_that_the_first_release_stored_is_lost(
     unfinished = await records.get("acme/open")
     assert unfinished is not None
     assert (unfinished.closed, unfinished.open_runs) == (None, ("run2",))
+    # Nobody wrote down whether it has sent: it looks and waits before it sends again.
+    intent = await SqlSubmissions(bare).intent("run2")
+    assert intent.sends == 1
+    assert intent.last_sent_at is not None
+    assert abs((datetime.now(UTC) - intent.last_sent_at).total_seconds()) < 60
     with pytest.raises(KeyConflict):
         await records.open(opening("acme/old", "b" * 64))
 
