@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from temporalio import activity
@@ -96,12 +97,12 @@ class Watch(WatchStep):
         self._idle_since = None
         try:
             listed = await self._provider.pending(deployment_tag(self._deployment))
-            changed = await self._changed(runs, listed)
-            await self._ask_the_next(runs)
         except ProviderError as error:
             raise not_yet(f"the provider cannot tell: {error}", self._interval(runs, 0)) from error
-        for run, state in changed:
+        for run, state in await self._changed(runs, listed):
             await self._tell(run, state)
+        with suppress(ProviderError):  # without an estimate the forecast has to do
+            await self._ask_the_next(runs)
         raise not_yet(f"{len(runs)} runs wait", self._interval(runs, len(listed)))
 
     def _interval(self, runs: Sequence[WatchedRun], listed: int) -> float:
