@@ -14,6 +14,7 @@ import pytest
 from emulator.tests.bench import HOUR, START, Bench
 from ibm_quantum_emulator.errors import ApiError
 from ibm_quantum_emulator.maintenance import Calendar, Closed
+from ibm_quantum_emulator.moments import microsecond_before
 from ibm_quantum_emulator.traffic import Era, Stream, Traffic
 
 SERVICES = [
@@ -47,6 +48,16 @@ def test_arrivals_follow_the_hour_of_the_day() -> None:
     counts = [len(era.hour(500_016 + number)[0]) for number in range(24)]
     assert (500_016 % 24, sum(counts[:12])) == (0, 0)
     assert sum(counts[12:]) == pytest.approx(720, rel=0.15)
+
+
+# Where ``floor(now * 1e6) / 1e6`` is later than ``now``, and two others.
+@pytest.mark.parametrize("now", [1795271915.0000489, 1795271915.0000849, 1795271915.0001209, START, START + 0.1])
+def test_a_world_does_not_begin_later_than_it_is_put_in_force(now: float) -> None:
+    began = microsecond_before(now)
+    assert began <= now
+    assert now - began < 1.3e-6
+    # A job is accepted at a rounded moment, and never before the world that it finds.
+    assert began <= round(now, 6)
 
 
 def test_regular_arrivals() -> None:

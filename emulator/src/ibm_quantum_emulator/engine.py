@@ -13,6 +13,7 @@ from .clock import ClockPatch
 from .errors import ApiError, BadRequest, NotFound
 from .limits import LimitsPatch
 from .model import CANCELLED, QUEUED, Job, iso, new_job_id
+from .moments import microsecond_before
 from .queues import Queues
 from .sessionstate import DEDICATED, Session
 from .settings import Settings
@@ -344,7 +345,7 @@ class Engine(Queues):
         for backend in self.snapshots:
             self._anchor(backend, now)
         # Jobs are accepted at rounded moments; none may lie before the world that they find.
-        self.around.apply(world, math.floor(now * 1e6) / 1e6)
+        self.around.apply(world, microsecond_before(now))
         for told in world.backends:
             if told.queue is not None:
                 queue = QueueState.model_validate(told.queue.model_dump())

@@ -21,6 +21,14 @@ def _epoch(value: Any) -> float:
     raise ValueError("a date in ISO 8601 or epoch seconds are expected")
 
 
+def microsecond_before(now: float) -> float:
+    """Return the whole microsecond that ``now`` lies in, epoch seconds; never later than ``now``.
+
+    Near 2026 a float holds about four steps to a microsecond, so the product alone may round up.
+    """
+    return min(now, math.floor(now * 1e6) / 1e6)
+
+
 Moment = Annotated[float, BeforeValidator(_epoch)]
 """Virtual epoch seconds; a date without a zone is UTC."""
 
