@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 # make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 
-.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-requests chaos-provider test-system test-account clean
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-requests chaos chaos-full chaos-provider test-system test-account clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -76,6 +76,14 @@ bench-faults: ## the same faults for qsaga and for prefect-qiskit (installed bel
 bench-requests: ## requests to the provider by runs that wait, and how soon the end is noticed
 	@sh tools/python.sh -m tools.bootstrap --for test
 	@$(BIN)/python -m benchmarks.requests
+
+chaos: ## workers, emulator and Temporal killed -9 at a sample of points, then 500 jobs (ARGS="--seed 8")
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(BIN)/python -m tests.chaos.matrix --minutes 9 $(ARGS)
+
+chaos-full: ## the same at every point; hours, goes on where it stopped (ARGS=--fresh: from the beginning)
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(BIN)/python -m tests.chaos.matrix --all $(ARGS)
 
 chaos-provider: ## 500 submissions under random faults of the provider, workers killed (ARGS="--seed 8")
 	@sh tools/python.sh -m tools.bootstrap --for test

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -25,11 +25,12 @@ from qsaga.core.facts import BackendFacts, Decision, Facts
 from qsaga.core.identity import Caller, Role, require, said_to_be
 from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample, submission_tag
 from qsaga.core.ledger import Amounts, Hold, Ledger, Shortage, Tenant, hold_key
-from qsaga.core.outcome import FALLBACK_LAYER
+from qsaga.core.lineage import input_digest
 from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitReader, QuantumProvider
 from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
-from qsaga.core.states import Layer, Rung
+from qsaga.core.roles import Queues
+from qsaga.core.states import CLASSICAL_LAYER, Layer, Rung
 from qsaga.core.validation import check_observables
 from qsaga.problems.registry import parse
 
@@ -45,16 +46,22 @@ class Terms:
         deployment: its name.
         identity_required: every caller must prove who he is.
         registered_only: a tenant whom nobody has set up is refused.
+        queues: task queues of the roles of workers, which the job's workflows are told.
     """
 
     policy: Policy
     deployment: str
     identity_required: bool = False
     registered_only: bool = False
+    queues: Queues = field(default_factory=dict)
 
 
 class Admit(AdmitStep, ReadmitStep):
-    """Admission for one deployment; ``provider`` is None where no account is configured."""
+    """Admission for one deployment.
+
+    ``provider`` is None where no account is configured, ``learned`` the name of the installed
+    estimator.
+    """
 
     def __init__(
         self,
@@ -66,10 +73,11 @@ class Admit(AdmitStep, ReadmitStep):
         audit: AuditLog,
         reader: CircuitReader,
         doorman: Doorman,
+        learned: str = "",
     ) -> None:
         self._terms, self._provider, self._doorman = terms, provider, doorman
         self._records, self._ledger, self._audit = records, ledger, audit
-        self._reader = reader
+        self._reader, self._learned = reader, learned
 
     @activity.defn(name="admit")
     async def admit(self, given: AdmitInput) -> Admission:
@@ -95,6 +103,7 @@ class Admit(AdmitStep, ReadmitStep):
             account=given.account,
             submitter=caller.subject if caller.verified else request.requested_by,
             guarded=guarded,
+            queues=dict(self._terms.queues),
         )
         if tenant is not None:
             # Before there is a row: a request that is refused leaves its key free.
@@ -217,7 +226,17 @@ class Admit(AdmitStep, ReadmitStep):
             environment=request.environment,
             template=request.template,
             template_runs=runs,
+            cached_age=await self._cached_age(request),
+            learned=self._learned,
         )
+
+    async def _cached_age(self, request: JobRequest) -> float | None:
+        workload = request.workload
+        if Rung.CACHED not in (request.route, *self._terms.policy.ladders[workload.kind]):
+            return None
+        found = await self._records.newest_answer(request.tenant, input_digest(workload))
+        now = activity.info().started_time
+        return max(0.0, (now - found.closed).total_seconds()) if found else None
 
     def _size(self, workload: Optimise | Sample | Estimate) -> tuple[int | None, int]:
         if isinstance(workload, Optimise):
@@ -296,10 +315,12 @@ class Admit(AdmitStep, ReadmitStep):
         decision, budgets = admission.decision, request.budgets
         job, hardware = self._keys(request, admission.account)
         classical = sum(
-            budgets.seconds(FALLBACK_LAYER[rung])
+            budgets.seconds(CLASSICAL_LAYER[rung])
             for rung in decision.ladder
-            if rung is not Rung.HARDWARE
+            if rung in CLASSICAL_LAYER
         )
+        if decision.hedge is not None:  # in place of the rung, or beside it
+            classical += decision.hedge.seconds or budgets.seconds(Layer.SOLVE)
         ceiling = decision.forecast.ceiling if decision.forecast else None
         own = Hold(
             key=job,

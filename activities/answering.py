@@ -7,12 +7,14 @@ import platform
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 
 from temporalio import activity
 
 from activities.admission import shots_of
 from activities.doorman import Doorman
+from activities.leaving import Leaving, handed_back
+from activities.running import server_now
 from qsaga.core.jobs import Estimate, Optimise, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
@@ -21,12 +23,13 @@ from qsaga.core.ports import (
     ArtefactStore,
     CircuitReader,
     ClassicalSolver,
+    Incumbents,
     RunSpec,
     Simulator,
 )
 from qsaga.core.records import JobOpening, JobRecords
-from qsaga.core.results import Cost, JobResult
-from qsaga.core.states import Rung
+from qsaga.core.results import Confidence, Cost, JobResult
+from qsaga.core.states import COMPUTED, Rung
 from qsaga.core.steps import (
     CloseInput,
     CloseStep,
@@ -48,6 +51,8 @@ from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, postprocessing, ve
 
 BQM = "application/vnd.dimod.bqm"
 QPY = "application/vnd.qiskit.qpy"
+SHORTEST_SOLVE = 0.05
+"""Seconds that an attempt works at least: a solver always takes one read."""
 
 
 @cache
@@ -116,19 +121,45 @@ class Encode(EncodeStep):
 
 
 class Solve(SolveStep):
-    """The annealing rung."""
+    """The annealing rung, and the hedge beside hardware."""
 
-    def __init__(self, artefacts: ArtefactStore, solver: ClassicalSolver) -> None:
-        self._artefacts, self._solver = artefacts, solver
+    def __init__(
+        self,
+        artefacts: ArtefactStore,
+        solver: ClassicalSolver,
+        incumbents: Incumbents,
+        drain: float = 20.0,
+    ) -> None:
+        self._artefacts, self._solver, self._incumbents = artefacts, solver, incumbents
+        self._drain = drain
 
     @activity.defn(name="solve")
     async def solve(self, given: SolveInput) -> Raw:
-        """Use the time given; the solver returns by itself."""
-        return await asyncio.to_thread(self._solve, given)
+        """Use the time given; the solver returns by itself.
 
-    def _solve(self, given: SolveInput) -> Raw:
+        The best samples so far are kept under the key: a later attempt goes on from them with what
+        is left of the time, and they can be served when every worker that solves is dead.
+        """
+        left = given.seconds
+        if activity.info().attempt > 1:
+            left -= (server_now() - activity.info().scheduled_time).total_seconds()
+        return await asyncio.to_thread(self._solve, given, max(left, SHORTEST_SOLVE))
+
+    def _solve(self, given: SolveInput, seconds: float) -> Raw:
         began = time.perf_counter()
-        found = self._solver.solve(self._artefacts.get(given.model), given.seconds, given.seed)
+        key, model = given.key, self._artefacts.get(given.model)
+        leaving = Leaving(seconds, self._drain)
+        found = self._solver.solve(
+            model,
+            seconds,
+            given.seed,
+            start=self._incumbents.get(key) if key else None,
+            better=partial(self._incumbents.put, key) if key else None,
+            should_stop=leaving.should_stop,
+        )
+        if key and leaving.should_stop() and leaving.left() > SHORTEST_SOLVE:
+            self._incumbents.put(key, found)
+            raise handed_back(f"{leaving.left():.1f} s of the solver's time are left")
         return Raw(
             rung=Rung.ANNEALING,
             provider=self._solver.name,
@@ -180,6 +211,9 @@ class Verify(VerifyStep):
         answer, polished = verify(
             given.workload, model, self._artefacts.get(raw), raw.media, self._polisher
         )
+        if given.raw.rung not in COMPUTED | {Rung.CACHED} and answer.kind != "optimise":
+            # Nothing that could be checked against the circuit was run.
+            answer = answer.model_copy(update={"confidence": Confidence.UNVERIFIED})
         return Verified(
             answer=answer,
             software=self._software,
@@ -193,10 +227,15 @@ class Close(CloseStep):
     """The closing record, and the job's own account."""
 
     def __init__(
-        self, records: JobRecords, ledger: Ledger, deployment: str, doorman: Doorman
+        self,
+        records: JobRecords,
+        ledger: Ledger,
+        deployment: str,
+        doorman: Doorman,
+        incumbents: Incumbents,
     ) -> None:
         self._records, self._ledger, self._deployment = records, ledger, deployment
-        self._doorman = doorman
+        self._doorman, self._incumbents = doorman, incumbents
 
     @activity.defn(name="close")
     async def close(self, given: CloseInput) -> JobResult | None:
@@ -217,6 +256,8 @@ class Close(CloseStep):
         await self._records.close(result, given.artefacts)
         if given.account:
             await self._settle(result, given, at)
+        if given.incumbent:
+            await asyncio.to_thread(self._incumbents.drop, given.incumbent)
         kept = await self._records.get(result.job_id)
         return kept.result if kept and kept.result != result else None
 
@@ -229,8 +270,10 @@ class Close(CloseStep):
             job_id=result.job_id,
             currency=result.cost.currency,
         )
-        tag = submission_tag(self._deployment, result.job_id, 0)
-        if tag not in given.run_ids:  # a run that was begun settles its own
-            await self._ledger.release(
-                (hold_key(tag, given.account),), at, tenant=result.tenant, job_id=result.job_id
-            )
+        tags = (
+            submission_tag(self._deployment, result.job_id, number) for number in range(given.holds)
+        )
+        # A run that was begun settles its own.
+        unused = tuple(hold_key(tag, given.account) for tag in tags if tag not in given.run_ids)
+        if unused:
+            await self._ledger.release(unused, at, tenant=result.tenant, job_id=result.job_id)

@@ -88,7 +88,7 @@ class Cancel(CancelStep):
         await self._submissions.close(given.job_id, given.tag, run)
         word = await self._quarantine.word(given.tag)
         if word is not None and word.verdict != "jobs":
-            return Cancelled(jobs=_stated(word), decided_by=word.by)
+            return Cancelled(jobs=stated(word), decided_by=word.by)
         seen: dict[str, RemoteJob] = {}
         try:
             await self._look(given, word, seen)
@@ -137,7 +137,7 @@ class Cancel(CancelStep):
             )
 
 
-def _stated(word: Resolution) -> tuple[RemoteJob, ...]:
+def stated(word: Resolution) -> tuple[RemoteJob, ...]:
     """What a person says of the jobs of a submission."""
     return tuple(
         RemoteJob(
@@ -220,8 +220,8 @@ class Settle(SettleStep):
     async def _charges(
         self, known: dict[str, RemoteJob], word: Resolution | None, own: set[str]
     ) -> tuple[Charge, ...]:
-        stated = {job.provider_job_id: job for job in _stated(word)} if word else {}
-        jobs: Iterable[RemoteJob] = (known | stated).values()
+        said = {job.provider_job_id: job for job in stated(word)} if word else {}
+        jobs: Iterable[RemoteJob] = (known | said).values()
         return tuple(
             [
                 await charge_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,8 @@ from activities.identified import current_caller
 from activities.keeping import Keeping
 from activities.reconciling import Reconciling
 from activities.reproduction import Reproducer
+from activities.scheduling import Schedules
+from activities.sweeping import Sweeping
 from qsaga.core.errors import Forbidden, NoSuchJob, Unauthenticated
 from qsaga.core.identity import EVERY_TENANT, Caller, require, said_to_be
 from qsaga.core.jobs import tenant_of
@@ -33,6 +36,7 @@ from qsaga.core.operations import (
     Reproduce,
     Resolve,
     Retain,
+    Sweep,
     Tenants,
 )
 from qsaga.core.oversight import OperateInput, OperateStep
@@ -40,11 +44,14 @@ from qsaga.core.records import AuditAction, AuditEntry, AuditLog, JobRecord, Job
 from qsaga.core.runs import LOOK
 from qsaga.core.submission import Submissions
 
+log = logging.getLogger("qsaga.office")
+
 AUDITED: dict[str, AuditAction] = {
     "put_tenant": "put_tenant",
     "reconcile": "reconcile",
     "forget": "forget",
     "retain": "retain",
+    "sweep": "sweep",
     "rebuild": "rebuild",
     "audit": "read",
     "resolve": "resolve",
@@ -63,6 +70,8 @@ class Desk:
     keeping: Keeping
     reproducer: Reproducer
     reconciling: Reconciling
+    sweeping: Sweeping
+    schedules: Schedules
 
 
 class Operate(OperateStep):
@@ -84,6 +93,8 @@ class Operate(OperateStep):
             caller = await self._caller(given)
         except (Unauthenticated, Forbidden) as error:
             await self._note(given, current_caller(), str(error), refused=True)
+            if given.seal or given.by == self._desk.schedules.name(operation):
+                log.error("the schedule's %s was refused: %s", operation.kind, error)
             raise
         report = await self._do(operation, given, caller)
         if operation.kind in AUDITED:
@@ -92,6 +103,8 @@ class Operate(OperateStep):
 
     async def _caller(self, given: OperateInput) -> Caller:
         caller = current_caller()
+        if caller is None and given.seal:
+            caller = await self._desk.schedules.caller(given)
         roles, tenant = ROLES[given.operation.kind], _tenant(given.operation)
         if caller is None and not await self._guarded(tenant):
             caller = said_to_be(given.by)
@@ -140,7 +153,9 @@ class Operate(OperateStep):
             case GetRecord() | GetHistory() | GetAudit() | Reproduce():
                 return await self._look_up(operation, caller)
             case Reconcile():
-                return await desk.reconciling.reconcile(given, repair=operation.repair)
+                return await desk.reconciling.reconcile(given, operation)
+            case Sweep():
+                return await desk.sweeping.sweep(operation, at)
             case Forget():
                 return await desk.keeping.forget(operation.job_id, at)
             case Retain():

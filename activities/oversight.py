@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from temporalio import activity
 
 from activities.identified import current_caller
 from qsaga.core.approval import Decided, Verdict, judge
-from qsaga.core.errors import Forbidden, Unauthenticated
+from qsaga.core.errors import Forbidden, ResultUnusable, Unauthenticated
 from qsaga.core.identity import Caller, Role, require, said_to_be
 from qsaga.core.oversight import NotifyStep, ReviewInput, ReviewStep
 from qsaga.core.records import AuditAction, AuditEntry, AuditLog, Notice, Notifier
+from qsaga.problems.supplied import as_result
 
 
 class Review(ReviewStep):
@@ -25,7 +28,9 @@ class Review(ReviewStep):
         caller, refused = _caller(given)
         who = caller.subject if caller else decision.by
         if not refused:
-            refused = judge(given.record, decision, who, given.at)
+            refused = judge(given.record, decision, who, given.at) or await asyncio.to_thread(
+                _misfit, given
+            )
         action: AuditAction = "approve" if decision.verdict is Verdict.APPROVE else "reject"
         await self._audit.note(
             AuditEntry(
@@ -51,6 +56,17 @@ def _caller(given: ReviewInput) -> tuple[Caller | None, str]:
         return require(caller, Role.APPROVER, given.record.request.tenant), ""
     except (Unauthenticated, Forbidden) as error:
         return caller, str(error)
+
+
+def _misfit(given: ReviewInput) -> str:
+    """Why a supplied answer does not fit: said to the person at once, who can give a better one."""
+    if given.workload is None or given.decision.answer is None:
+        return ""
+    try:
+        as_result(given.workload, given.decision.answer)
+    except ResultUnusable as error:
+        return str(error)
+    return ""
 
 
 class Notify(NotifyStep):

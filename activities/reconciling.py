@@ -1,33 +1,37 @@
-"""The ledger beside the provider's own word, and reservations that nobody will settle."""
+"""The books beside the provider's own word, and what workflows left that are not at work."""
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Callable
 from decimal import Decimal
 
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.found import Found
+from activities.found import Accounted, Found, Repair
 from activities.sessions import Sessions
+from activities.survey import Surveyor, exact
 from qsaga.core.archive import Archive
-from qsaga.core.jobs import deployment_tag, tenant_of
+from qsaga.core.errors import ProviderError
+from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Ledger, Reservation
-from qsaga.core.operations import Difference, OperationReport, Reconciliation
+from qsaga.core.operations import OperationReport, Reconcile, Reconciliation
 from qsaga.core.oversight import OperateInput
-from qsaga.core.ports import QuantumProvider, RemoteJob
-from qsaga.core.records import AuditEntry, AuditLog, BookedRun, JobRecords
+from qsaga.core.ports import QuantumProvider
+from qsaga.core.records import AuditEntry, AuditLog, JobRecords
 from qsaga.core.results import JobResult, Transition, Unanswered
 from qsaga.core.states import JobState
 
-AT_ONCE = 8
-"""Remote jobs asked for at the same time."""
-SAME = Decimal("0.000001")
+log = logging.getLogger("qsaga.reconcile")
 
 
 class Reconciling:
-    """Compares; corrects only when asked, and only what no workflow at work accounts for."""
+    """Compares; corrects only when asked, and only what no workflow at work accounts for.
+
+    Temporal is asked who is at work after the books are read, and again before anything is
+    changed: a workflow that runs sees to all that is its own.
+    """
 
     def __init__(
         self,
@@ -40,104 +44,65 @@ class Reconciling:
         sessions: Sessions | None,
         found: Found | None,
     ) -> None:
-        self._provider, self._records, self._ledger = provider, records, ledger
-        self._audit, self._archive, self._deployment = audit, archive, deployment
+        self._records, self._ledger = records, ledger
+        self._audit, self._archive = audit, archive
         self._sessions, self._found = sessions, found
+        self._surveyor = Surveyor(provider, records, ledger, deployment)
 
-    async def reconcile(self, given: OperateInput, *, repair: bool) -> OperationReport:
-        """The comparison, and what was released."""
+    async def reconcile(self, given: OperateInput, wanted: Reconcile) -> OperationReport:
+        """The comparison, and what was repaired."""
+        survey = await self._surveyor.look(given.at, wanted.days)
         orphans, lost = await self._orphans(), await self._lost()
+        repairs: list[Repair] = []
         released: tuple[str, ...] = ()
-        if repair:
-            released = await self._release(given, orphans)
-            for job_id in lost:
-                await self._close(given, job_id)
-            await self._close_sessions(given)
-            await self._account(given)
-        remote, booked = await self._remote(), await self._booked()
-        name = self._provider.name if self._provider else "none"
-        differences = [*_differences(remote, booked), *await self._unledgered(booked)]
-        usage = await self._provider.usage() if self._provider else None
+        left = [*survey.untold]
+        if wanted.repair:
+            done = Accounted()
+            if self._found is not None:
+                done = await self._found.account(survey, self._working, given.at)
+            for repair in done.repairs:
+                await self._note(given, repair)
+            closed, waiting = await self._close_sessions(given)
+            # What a remote job or a session may still be charged stays held until it is known.
+            kept = {*done.open_tags, *waiting}
+            released, freed = await self._release(given, orphans, kept)
+            ended = [await self._close(given, job_id) for job_id in lost]
+            repairs = [*done.repairs, *closed, *freed, *(one for one in ended if one)]
+            left += [*done.open_tags.values(), *waiting.values()]
+        differences = await self._surveyor.differences(survey, self._working)
+        usage = await self._surveyor.usage()
+        own = [run for run in survey.booked.values() if run.role != "session"]
         found = Reconciliation(
             at=given.at,
-            provider=name,
-            remote_jobs=len(remote),
-            booked=sum((_exact(run.quantum_seconds) for run in booked.values()), Decimal(0)),
-            charged=sum((_exact(job.quantum_seconds or 0.0) for job in remote), Decimal(0)),
+            provider=survey.provider,
+            remote_jobs=len(survey.remote),
+            booked=sum((exact(run.quantum_seconds) for run in own), Decimal(0)),
+            charged=survey.charged(),
             differences=tuple(differences),
             account_consumed=usage.consumed if usage else None,
             account_limit=usage.limit if usage else None,
             orphans=orphans,
             lost=lost,
             released=released,
+            repaired=tuple(repair.text for repair in repairs),
+            left=tuple(left),
         )
-        text = (
-            f"{found.remote_jobs} remote jobs, {found.charged} quantum seconds charged, "
-            f"{found.booked} booked, {len(differences)} differences, {len(orphans)} reservations "
-            f"without a job, {len(lost)} jobs ended from outside, {len(released)} released"
-        )
-        return OperationReport(kind="reconcile", text=text, reconciliation=found)
+        _tell(found)
+        return OperationReport(kind="reconcile", text=_text(found), reconciliation=found)
 
-    async def _booked(self) -> dict[str, BookedRun]:
-        name = self._provider.name if self._provider else "none"
-        return {run.provider_job_id: run for run in await self._records.booked(name)}
-
-    async def _account(self, given: OperateInput) -> None:
-        """Book the remote jobs that no run accounts for."""
-        if self._found is None:
-            return
-        archive, booked = self._archive(activity.client()), await self._booked()
-        done = await self._found.account(
-            await self._remote(), set(booked), archive.running, given.at
-        )
-        for name in done:
-            owner = (await self._booked())[name].job_id
-            await self._note(given, name, owner, f"remote job {name} ended and booked")
-
-    async def _remote(self) -> list[RemoteJob]:
-        """Every job of this deployment, with its charge."""
-        provider = self._provider
-        if provider is None:
-            return []
-        limit = asyncio.Semaphore(AT_ONCE)
-
-        async def charged(job: RemoteJob) -> RemoteJob:
-            async with limit:
-                return await provider.status(job.provider_job_id)
-
-        found = await provider.find(deployment_tag(self._deployment))
-        return list(await asyncio.gather(*(charged(job) for job in found)))
-
-    async def _unledgered(self, booked: dict[str, BookedRun]) -> list[Difference]:
-        """Jobs whose charges and whose ledger do not say the same."""
-        charged: dict[str, Decimal] = {}
-        for run in booked.values():
-            charged[run.job_id] = charged.get(run.job_id, Decimal(0)) + _exact(run.quantum_seconds)
-        differences = []
-        for job_id, seconds in charged.items():
-            kept = await self._ledger.reservations(job_id)
-            spent = sum((one.spent.quantum_seconds for one in kept), Decimal(0))
-            if abs(spent - seconds) > SAME:
-                differences.append(
-                    Difference(
-                        provider_job_id="",
-                        run_id=None,
-                        booked=spent,
-                        provider=seconds,
-                        text=f"job {job_id}: {seconds} quantum seconds charged, "
-                        f"{spent} in the ledger",
-                    )
-                )
-        return differences
+    async def _working(self, workflow_id: str) -> bool:
+        return await self._archive(activity.client()).running(workflow_id)
 
     async def _orphans(self) -> tuple[Reservation, ...]:
-        archive = self._archive(activity.client())
-        orphans = []
+        """What is held although neither the job nor the workflow that it is held for is at work."""
+        found = []
         for held in await self._ledger.held():
             owner = held.key.partition("#")[0]
-            if not await archive.running(held.job_id) and not await archive.running(owner):
-                orphans.append(held)
-        return tuple(orphans)
+            if not await self._working(held.job_id) and not await self._working(owner):
+                found.append(held)
+        # One that ended meanwhile has settled what was held for it.
+        still = {held.key for held in await self._ledger.held()} if found else set()
+        return tuple(held for held in found if held.key in still)
 
     async def _lost(self) -> tuple[str, ...]:
         """Jobs without a closing record that are not at work and left no result behind."""
@@ -150,11 +115,13 @@ class Reconciling:
             ]
         )
 
-    async def _close(self, given: OperateInput, job_id: str) -> None:
+    async def _close(self, given: OperateInput, job_id: str) -> Repair | None:
         record = await self._records.get(job_id)
-        if record is None:
-            return
-        await self._note(given, job_id, job_id, "closed as failed: ended from outside")
+        # Asked last: the same request may have been started again since.
+        if record is None or record.closed is not None or await self._working(job_id):
+            return None
+        repair = Repair(job_id, job_id, f"job {job_id} closed as failed: ended from outside")
+        await self._note(given, repair)
         tenant, _, key = job_id.partition("/")
         await self._records.close(
             JobResult(
@@ -172,83 +139,87 @@ class Reconciling:
                 submitter=record.submitter,
             )
         )
+        return repair
 
-    async def _close_sessions(self, given: OperateInput) -> None:
-        """Close the sessions whose owners were ended from outside."""
-        if self._sessions is None:
-            return
-        archive = self._archive(activity.client())
-        for session in await self._sessions.left_open():
-            if not await archive.running(session.session_id):
-                name = session.provider_session_id or session.session_id
-                await self._note(given, name, session.job_id, f"session {name} closed")
-                await self._sessions.close_record(session)
+    async def _close_sessions(self, given: OperateInput) -> tuple[list[Repair], dict[str, str]]:
+        """Close the sessions whose owners were ended from outside, once no run is in them.
 
-    async def _note(self, given: OperateInput, what: str, job_id: str, text: str) -> None:
+        Returns what was done, and by session why one stays open.
+        """
+        done: list[Repair] = []
+        waiting: dict[str, str] = {}
+        sessions = self._sessions
+        if sessions is None:
+            return done, waiting
+        for session in await sessions.left_open():
+            name = session.provider_session_id or session.session_id
+            if await self._working(session.session_id):
+                continue
+            # To close it would end what waits in it.
+            if any([await self._working(run) for run in session.members]):
+                waiting[session.session_id] = f"session {name}: runs at work use it"
+                continue
+            repair = Repair(name, session.job_id, f"session {name} closed")
+            try:
+                await sessions.close_record(session)
+            except ProviderError as error:
+                waiting[session.session_id] = f"session {name}: {error}"
+                continue
+            await self._note(given, repair)
+            done.append(repair)
+        return done, waiting
+
+    async def _release(
+        self, given: OperateInput, orphans: tuple[Reservation, ...], kept: set[str]
+    ) -> tuple[tuple[str, ...], list[Repair]]:
+        """Give back what is held; what an account was closed on has been settled by that."""
+        released: list[str] = []
+        repairs = []
+        still = {held.key for held in await self._ledger.held()} if orphans else set()
+        for held in orphans:
+            owner = held.key.partition("#")[0]
+            if owner in kept or await self._working(owner) or await self._working(held.job_id):
+                continue
+            why = "neither job nor run is at work" if held.key in still else "its account is closed"
+            text = f"reservation {held.key} released: {why}"
+            repair = Repair(held.key, held.job_id, text)
+            await self._note(given, repair)
+            await self._ledger.release(
+                (held.key,), given.at, tenant=held.tenant, job_id=held.job_id
+            )
+            released.append(held.key)
+            repairs.append(repair)
+        return tuple(released), repairs
+
+    async def _note(self, given: OperateInput, repair: Repair) -> None:
         await self._audit.note(
             AuditEntry(
-                id=f"{given.id}/repair/{what}",
+                id=f"{given.id}/repair/{repair.what}",
                 at=given.at,
                 who="qsaga",
                 verified=True,
                 action="repair",
-                tenant=tenant_of(job_id),
-                subject=job_id,
-                reason=text,
+                tenant=tenant_of(repair.job_id),
+                subject=repair.job_id,
+                reason=repair.text,
             )
         )
 
-    async def _release(
-        self, given: OperateInput, orphans: tuple[Reservation, ...]
-    ) -> tuple[str, ...]:
-        for held in orphans:
-            text = f"reservation {held.key} released: neither job nor run is at work"
-            await self._note(given, held.key, held.job_id, text)
-            await self._ledger.release(
-                (held.key,), given.at, tenant=held.tenant, job_id=held.job_id
-            )
-        return tuple(held.key for held in orphans)
+
+def _text(found: Reconciliation) -> str:
+    return (
+        f"{found.remote_jobs} remote jobs, {found.charged} quantum seconds charged, "
+        f"{found.booked} booked, {len(found.differences)} differences, {len(found.orphans)} "
+        f"reservations without a job, {len(found.lost)} jobs ended from outside, "
+        f"{len(found.released)} released, {len(found.repaired)} repaired, "
+        f"{len(found.left)} left for the next time"
+    )
 
 
-def _differences(remote: list[RemoteJob], booked: dict[str, BookedRun]) -> list[Difference]:
-    found = []
-    for job in remote:
-        if not job.state.ended or job.quantum_seconds is None:
-            continue  # not final: its run will book it
-        known = booked.get(job.provider_job_id)
-        charged = _exact(job.quantum_seconds)
-        if known is None and charged:
-            text = f"{job.provider_job_id}: {charged} quantum seconds charged, not booked"
-        elif known is not None and abs(_exact(known.quantum_seconds) - charged) > SAME:
-            text = (
-                f"{job.provider_job_id}: {charged} quantum seconds charged, "
-                f"{known.quantum_seconds} booked"
-            )
-        else:
-            continue
-        found.append(
-            Difference(
-                provider_job_id=job.provider_job_id,
-                run_id=known.run_id if known else None,
-                booked=_exact(known.quantum_seconds) if known else None,
-                provider=charged,
-                text=text,
-            )
-        )
-    listed = {job.provider_job_id for job in remote}
-    found += [
-        Difference(
-            provider_job_id=run.provider_job_id,
-            run_id=run.run_id,
-            booked=_exact(run.quantum_seconds),
-            provider=None,
-            text=f"{run.provider_job_id}: booked, not listed by the provider",
-        )
-        for run in booked.values()
-        if run.provider_job_id not in listed
-    ]
-    return found
-
-
-def _exact(seconds: float) -> Decimal:
-    return Decimal(str(seconds))
+def _tell(found: Reconciliation) -> None:
+    for text in found.repaired:
+        log.warning("repaired: %s", text)
+    for text in found.left:
+        log.warning("not repaired yet, the next reconciliation tries again: %s", text)
+    for one in found.differences:
+        log.error("books and provider differ: %s; %s", one.text, one.advice)

@@ -21,6 +21,7 @@ from qsaga.core.ledger import Amounts, Hold, Ledger, hold_key
 from qsaga.core.policy import Policy
 from qsaga.core.ports import Charge, QuantumProvider, RemoteSession, RemoteState, SessionSpec
 from qsaga.core.results import Cost
+from qsaga.core.roles import Queues
 from qsaga.core.sessions import (
     CLOSING,
     JOIN,
@@ -45,10 +46,15 @@ class JoinSession(JoinStep):
     """Take part in a session, and have it opened by the first."""
 
     def __init__(
-        self, records: SessionRecords, doorman: Doorman, deployment: str, queue: str
+        self,
+        records: SessionRecords,
+        doorman: Doorman,
+        deployment: str,
+        queue: str,
+        queues: Queues,
     ) -> None:
         self._records, self._doorman = records, doorman
-        self._deployment, self._queue = deployment, queue
+        self._deployment, self._queue, self._queues = deployment, queue, queues
 
     @activity.defn(name="join_session")
     async def join(self, given: JoinInput) -> str:
@@ -67,7 +73,9 @@ class JoinSession(JoinStep):
         )
         owner: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
             PROVIDER_SESSION,
-            SessionRequest(session_id=name, backend=given.backend, terms=terms),
+            SessionRequest(
+                session_id=name, backend=given.backend, terms=terms, queues=dict(self._queues)
+            ),
             id=name,
             task_queue=self._queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

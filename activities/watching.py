@@ -22,6 +22,7 @@ from activities.running import not_yet
 from qsaga.core.errors import NoSuchRemoteJob, ProviderError
 from qsaga.core.jobs import deployment_tag
 from qsaga.core.ports import QuantumProvider, RemoteJob, RemoteState
+from qsaga.core.roles import Queues
 from qsaga.core.runs import FOLLOW, LOOK, WATCH
 from qsaga.core.steps import WatchStep
 from qsaga.core.submission import Submissions, WatchedRun
@@ -35,10 +36,15 @@ class Watching:
     """Hands the waiting for a remote job over to the watcher, and sees that there is one."""
 
     def __init__(
-        self, submissions: Submissions, provider: QuantumProvider, deployment: str, queue: str
+        self,
+        submissions: Submissions,
+        provider: QuantumProvider,
+        deployment: str,
+        queue: str,
+        queues: Queues,
     ) -> None:
         self._submissions, self._provider = submissions, provider
-        self._deployment, self._queue = deployment, queue
+        self._deployment, self._queue, self._queues = deployment, queue, queues
 
     async def hand_over(self, tag: str, job: RemoteJob, expected_start: datetime | None) -> None:
         """The run of ``tag`` will be told when the job leaves the state that it is in."""
@@ -51,14 +57,18 @@ class Watching:
                 expected_start=expected_start,
             )
         )
-        await ensure_watcher(activity.client(), self._deployment, self._provider.name, self._queue)
+        await ensure_watcher(
+            activity.client(), self._deployment, self._provider.name, self._queue, self._queues
+        )
 
 
-async def ensure_watcher(client: Client, deployment: str, provider: str, queue: str) -> None:
+async def ensure_watcher(
+    client: Client, deployment: str, provider: str, queue: str, queues: Queues
+) -> None:
     """Start the watcher of a deployment and a provider unless it is at work."""
     await client.start_workflow(
         WATCH,
-        deployment,
+        args=[deployment, dict(queues)],
         id=f"watch/{deployment}/{provider}/{queue}",
         task_queue=queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

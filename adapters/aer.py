@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import os
+import sys
 from typing import Any
 
 from qiskit import QuantumCircuit, transpile
@@ -19,6 +23,12 @@ from qsaga.core.ports import CircuitResult, RunSpec
 # What Aer runs itself; whatever else a circuit holds is broken down into these.
 _BASIS = ["h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "p", "rx", "ry", "rz", "u"]
 _BASIS += ["cx", "cz", "swap", "rxx", "ryy", "rzz", "ccx", "measure", "reset", "barrier"]
+
+AMPLITUDES = 5e7
+"""Amplitudes that a circuit changes, gate by gate, in about half a second on one core."""
+
+REFUSED = 3
+"""Exit code of a simulation apart that cannot be run; its output says why."""
 
 
 class AerSimulator:
@@ -41,13 +51,36 @@ class AerSimulator:
         self._options = {"method": "statevector", "max_parallel_threads": threads}
 
     async def run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
-        """Simulate in a thread. Raises SolverError for a circuit that it cannot run.
+        """Simulate, in a thread or apart. Raises SolverError for a circuit that it cannot run.
 
-        The same circuit, spec and seed give the same result on the same versions.
+        The same circuit, spec and seed give the same result on the same versions. Aer holds the
+        interpreter's lock while it runs: what takes long has a process of its own, or the worker
+        would neither send heartbeats nor hear that it is to end. A cancellation kills the process.
         """
-        return await asyncio.to_thread(self._run, qpy, spec, seed)
+        done = await asyncio.to_thread(self._unless_long, qpy, spec, seed)
+        if done is not None:
+            return done
+        given = {
+            "max_qubits": self._max_qubits,
+            "threads": self._options["max_parallel_threads"],
+            "shot_noise": self._shot_noise,
+            "qpy": base64.b64encode(qpy).decode(),
+            "spec": spec.model_dump(mode="json"),
+            "seed": seed,
+        }
+        return await _apart(json.dumps(given).encode())
 
-    def _run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
+    def _unless_long(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult | None:
+        circuit = self._read(qpy)
+        if 2**circuit.num_qubits * len(circuit.data) > AMPLITUDES:
+            return None
+        return self._run(circuit, spec, seed)
+
+    def run_here(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
+        """Simulate in this thread, however long it takes."""
+        return self._run(self._read(qpy), spec, seed)
+
+    def _read(self, qpy: bytes) -> QuantumCircuit:
         try:
             circuit = from_qpy(qpy)
         except ValueError as error:
@@ -56,6 +89,9 @@ class AerSimulator:
             raise SolverError(
                 f"{circuit.num_qubits} qubits, the simulator takes {self._max_qubits}"
             )
+        return circuit
+
+    def _run(self, circuit: QuantumCircuit, spec: RunSpec, seed: int) -> CircuitResult:
         try:
             return (
                 self._sample(circuit, spec, seed)
@@ -95,3 +131,45 @@ class AerSimulator:
         if any(instruction.operation.name not in _BASIS for instruction in circuit.data):
             return transpile(circuit, Backend(**self._options), optimization_level=0)
         return circuit
+
+
+async def _apart(given: bytes) -> CircuitResult:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "adapters.aer",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        said, complaint = await process.communicate(given)
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode == 0:
+        return CircuitResult.model_validate_json(said)
+    if process.returncode == REFUSED:
+        raise SolverError(said.decode())
+    last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+    raise SolverError(f"the simulator ended with code {process.returncode}: {last}")
+
+
+def main() -> int:
+    """Simulate what standard input says, for another process."""
+    given = json.load(sys.stdin)
+    simulator = AerSimulator(given["max_qubits"], given["threads"], given["shot_noise"])
+    spec = RunSpec.model_validate(given["spec"])
+    try:
+        result = simulator.run_here(base64.b64decode(given["qpy"]), spec, given["seed"])
+    except SolverError as error:
+        sys.stdout.write(str(error))
+        return REFUSED
+    sys.stdout.write(result.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,10 +38,16 @@ RESERVE = 0.02
 MARGIN = 0.85
 """Share of the time left that a read is planned to take: the machine may slow down meanwhile."""
 
+TELL_SECONDS = 0.5
+"""Better samples are told no more often."""
+
 LONGEST_READ = 0.3
 """Share of all time that one read may take. A read cannot be stopped, so this bounds how far a
 machine that suddenly slows down can carry the solver past its time.
 """
+
+LONGEST_SILENCE = 5.0
+"""Seconds that one read may take in any case: between two reads the solver can be stopped."""
 
 
 @dataclass
@@ -79,6 +86,7 @@ class _Incumbents:
 
     energies: list[float] = field(default_factory=list)
     best: dict[bytes, tuple[float, int]] = field(default_factory=dict)
+    lowest: float = math.inf
 
     def add(self, samples: Any, energies: Any) -> float:
         """Take reads in; returns the lowest energy among them."""
@@ -88,7 +96,17 @@ class _Incumbents:
         if len(self.best) > 2 * KEEP:
             self._trim()
         self.energies.extend(energies.tolist())
-        return float(energies.min())
+        lowest = float(energies.min())
+        self.lowest = min(self.lowest, lowest)
+        return lowest
+
+    def resume(self, model: dimod.BinaryQuadraticModel, samples: bytes) -> None:
+        """Go on from a sample set of the same model that was found before."""
+        before = dimod.SampleSet.from_serializable(json.loads(samples))
+        order = [before.variables.index(name) for name in model.variables]
+        rows = before.record.sample[:, order]
+        spins = rows if before.vartype is dimod.SPIN else 2 * rows.astype(np.int8) - 1
+        self.add(spins, before.record.energy)
 
     def reported_energies(self) -> list[float]:
         """Energies of the reads, ascending; evenly thinned if there are too many."""
@@ -129,15 +147,25 @@ class NealSolver:
 
     name = "neal"
 
-    def solve(self, bqm: bytes, seconds: float, seed: int) -> bytes:
+    def solve(
+        self,
+        bqm: bytes,
+        seconds: float,
+        seed: int,
+        *,
+        start: bytes | None = None,
+        better: Callable[[bytes], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> bytes:
         """The best samples found in ``seconds``, as the JSON of a dimod SampleSet, best first.
 
         ``info`` holds ``reads``, ``sweeps``, ``seconds`` used, ``schedules`` (reads, sweeps and
         lowest energy of each) and ``energies``, at most ``MOST_ENERGIES`` of the reads, ascending.
-        Raises SolverError for a model without variables or with biases that are not finite.
+        The other arguments are those of the port. Raises SolverError for a model without variables
+        or with biases that are not finite.
         """
-        start = time.perf_counter()
-        deadline = start + seconds * (1 - RESERVE)
+        began = time.perf_counter()
+        deadline = began + seconds * (1 - RESERVE)
         model = dimod.BinaryQuadraticModel.from_file(bqm)
         spin = model.change_vartype(dimod.SPIN, inplace=False)
         scale = _scale(spin)
@@ -147,18 +175,30 @@ class NealSolver:
             _Schedule("geometric", None if scale else (0.1, 1.0)),
             _Schedule("linear", (0.2 / (scale or 1.0), 10 / (scale or 1.0))),
         ]
-        turn = 0
+        found = portfolio.incumbents
+        if start is not None:
+            found.resume(model, start)
+
+        def samples() -> bytes:
+            info = {
+                "reads": sum(schedule.reads for schedule in schedules),
+                "sweeps": sum(schedule.total_sweeps for schedule in schedules),
+                "seconds": time.perf_counter() - began,
+                "schedules": {schedule.kind: schedule.told() for schedule in schedules},
+                "energies": found.reported_energies(),
+            }
+            return json.dumps(found.sample_set(model, info).to_serializable()).encode()
+
+        turn, told, said = 0, found.lowest, began
         while portfolio.read(schedules[turn % 2], deadline):
             turn += 1
-        found = portfolio.incumbents
-        info = {
-            "reads": sum(schedule.reads for schedule in schedules),
-            "sweeps": sum(schedule.total_sweeps for schedule in schedules),
-            "seconds": time.perf_counter() - start,
-            "schedules": {schedule.kind: schedule.told() for schedule in schedules},
-            "energies": found.reported_energies(),
-        }
-        return json.dumps(found.sample_set(model, info).to_serializable()).encode()
+            if should_stop is not None and should_stop():
+                break
+            now = time.perf_counter()
+            if better is not None and found.lowest < told and now - said >= TELL_SECONDS:
+                told, said = found.lowest, now
+                better(samples())
+        return samples()
 
 
 class _Portfolio:
@@ -173,7 +213,7 @@ class _Portfolio:
         self._random = np.random.default_rng(seed)
         self._sampler = neal.SimulatedAnnealingSampler()
         self._descent = SteepestDescentSolver()
-        self._longest = LONGEST_READ * seconds
+        self._longest = min(LONGEST_READ * seconds, LONGEST_SILENCE)
         self._overhead = 0.0
 
     def read(self, schedule: _Schedule, deadline: float) -> bool:

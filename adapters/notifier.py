@@ -30,6 +30,8 @@ class WebhookNotifier:
 
     def __init__(self, url: str) -> None:
         self._url, self._logged = url, LogNotifier()
+        # It would log the address of every request, and whoever has that of a hook may post there.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
 
     async def tell(self, notice: Notice) -> None:
         """Post it.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncIterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import WorkflowExecution as Execution
@@ -16,17 +13,17 @@ from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
 )
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.converter import StorageDriverWorkflowInfo
 from temporalio.service import RPCError, RPCStatusCode
 
+from qsaga.claims import delete_referenced, sweep
 from qsaga.core.archive import HeldJob, HeldRun
 from qsaga.core.contract import Contract
 from qsaga.core.jobs import JobRequest
 from qsaga.core.results import JobResult
 from qsaga.core.runs import HARDWARE_RUN, QUANTUM_JOB, RunReport, RunRequest
-from qsaga.payloads import delete_unused, payload_path
 
 HELD = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED)
-HASH = re.compile(rb"[0-9a-f]{64}")
 
 C = TypeVar("C", bound=Contract)
 
@@ -35,13 +32,12 @@ class TemporalArchive:
     """Implements ``Archive`` on a client.
 
     Args:
-        client: with qsaga's data converter.
+        client: with qsaga's data converter, which knows where payloads are kept beside Temporal.
         task_queue: of the deployment; jobs of another one in the namespace are left alone.
-        payloads: folder of the payloads that are kept beside Temporal.
     """
 
-    def __init__(self, client: Client, task_queue: str, payloads: Path) -> None:
-        self._client, self._queue, self._payloads = client, task_queue, payloads
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client, self._queue = client, task_queue
 
     async def running(self, workflow_id: str) -> bool:
         """Whether a workflow of that id is at work."""
@@ -105,21 +101,35 @@ class TemporalArchive:
 
     async def forget(self, workflow_id: str, before: datetime, *, prefix: bool = False) -> bool:
         """Delete every closed run of a workflow, and its payloads kept beside Temporal."""
-        everything = True
         query = f"WorkflowId {'STARTS_WITH' if prefix else '='} '{workflow_id}'"
+        found: dict[str, list[WorkflowExecution]] = {}
         async for execution in self._client.list_workflows(query):
-            if execution.status is WorkflowExecutionStatus.RUNNING:
-                everything = False
-                continue
-            events = await self._events(execution.id, execution.run_id)
-            hashes = {
-                found for event in events for found in HASH.findall(event.SerializeToString())
-            }
-            # Before the history, which is the only thing that knows of them.
-            for found in hashes:
-                path = payload_path(self._payloads, found.decode())
-                gone = await asyncio.to_thread(delete_unused, path, before)
-                everything = everything and gone
+            found.setdefault(execution.id, []).append(execution)
+        if not prefix:
+            found.setdefault(workflow_id, [])  # its payloads outlive Temporal's retention
+        everything = True
+        for each, executions in found.items():
+            everything = await self._forget(each, executions, before) and everything
+        return everything
+
+    async def _forget(
+        self, workflow_id: str, executions: list[WorkflowExecution], before: datetime
+    ) -> bool:
+        """Delete what is closed of one workflow id."""
+        converter = self._client.data_converter
+        closed = [each for each in executions if each.status is not WorkflowExecutionStatus.RUNNING]
+        everything = len(closed) == len(executions)
+        # Before the histories, which are the only thing that knows of them.
+        for execution in closed:
+            for event in await self._events(execution.id, execution.run_id):
+                everything = await delete_referenced(event, converter, before) and everything
+        if len(closed) == len(executions):
+            for kind in {each.workflow_type for each in closed} or {QUANTUM_JOB, HARDWARE_RUN}:
+                owner = StorageDriverWorkflowInfo(
+                    namespace=self._client.namespace, id=workflow_id, type=kind
+                )
+                everything = await sweep(converter, owner, before) and everything
+        for execution in closed:
             await self._client.workflow_service.delete_workflow_execution(
                 DeleteWorkflowExecutionRequest(
                     namespace=self._client.namespace,

@@ -1,4 +1,4 @@
-"""Is a worker at work on our task queue? Exit code 0 if one asked for work in the last minute."""
+"""Are workers of our roles at work? Exit code 0 if each asked for work in the last minute."""
 
 from __future__ import annotations
 
@@ -21,15 +21,24 @@ async def main() -> int:
     settings = Settings()
     temporal = settings.temporal
     client = await connect(settings)
-    reply = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=temporal.namespace,
-            task_queue=TaskQueue(name=temporal.task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    queues = {
+        (temporal.queues[role], TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+        if role in temporal.queues
+        else (temporal.task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+        for role in settings.roles
+    }
+    for name, kind in queues:
+        reply = await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=temporal.namespace,
+                task_queue=TaskQueue(name=name),
+                task_queue_type=kind,
+            )
         )
-    )
-    seen = max((poller.last_access_time.ToSeconds() for poller in reply.pollers), default=0)
-    return 0 if time.time() - seen < RECENT else 1
+        seen = max((poller.last_access_time.ToSeconds() for poller in reply.pollers), default=0)
+        if time.time() - seen >= RECENT:
+            return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
-from temporalio.client import Client, WorkflowFailureError, WorkflowQueryFailedError
+from temporalio.client import (
+    Client,
+    ScheduleActionExecutionStartWorkflow,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 from temporalio.service import RPCError, RPCStatusCode
@@ -22,6 +29,7 @@ from qsaga.core.operations import (
     OperationInput,
     OperationReport,
     Reproduce,
+    schedule_id,
 )
 from qsaga.core.validation import invalid_request
 from qsaga.settings import Settings
@@ -77,6 +85,44 @@ async def operate(
     except RanOut as error:
         raise NoWorker(queue, seconds) from error
     return report
+
+
+async def last_scheduled(client: Client, settings: Settings, kind: str) -> OperationReport:
+    """The report of the operation of that kind that the schedule asked for last.
+
+    Raises:
+        NoSuchJob: there is no such schedule, it has started nothing yet, or Temporal keeps it no
+            more.
+        QsagaError: as the operation failed.
+        Unreachable: Temporal does not answer.
+    """
+    name = schedule_id(settings.deployment, kind)
+    try:
+        said = (await client.get_schedule_handle(name).describe()).info
+    except RPCError as error:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.UNIMPLEMENTED):
+            raise NoSuchJob(
+                f"there is no schedule {name!r} (QSAGA_DEPLOYMENT is {settings.deployment!r})"
+            ) from error
+        raise Unreachable(f"Temporal does not answer: {error.message}") from error
+    running = list(said.running_actions)
+    done = [
+        one.action
+        for one in said.recent_actions
+        if one.action not in running
+        and isinstance(one.action, ScheduleActionExecutionStartWorkflow)
+    ]
+    if not done:
+        due = f"; the next is due at {said.next_action_times[0]:%Y-%m-%d %H:%M} UTC"
+        raise NoSuchJob(
+            f"schedule {name!r} has no report yet" + (due if said.next_action_times else "")
+        )
+    last = done[-1]
+    handle: WorkflowHandle[Any, OperationReport] = client.get_workflow_handle(
+        last.workflow_id, run_id=last.first_execution_run_id, result_type=OperationReport
+    )
+    with translated(last.workflow_id):
+        return await handle.result()
 
 
 @contextmanager

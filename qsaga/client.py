@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from qsaga.caller import caller_name
-from qsaga.calls import NoWorker, RanOut, operate, translated
+from qsaga.calls import NoWorker, RanOut, last_scheduled, operate, translated
 from qsaga.connection import connect
 from qsaga.core.approval import ApprovalRecord
 from qsaga.core.attributes import PAYLOAD_HASH, STATE, TENANT
@@ -166,6 +166,15 @@ class QsagaClient:
             Unreachable: no worker answered within ``seconds``.
         """
         return await operate(self.temporal, self._settings, operation, by=by, seconds=seconds)
+
+    async def last_scheduled(self, kind: str) -> OperationReport:
+        """The report of the operation of that kind that the deployment's schedule asked for last.
+
+        Raises:
+            NoSuchJob: there is none.
+            Unreachable: Temporal does not answer.
+        """
+        return await last_scheduled(self.temporal, self._settings, kind)
 
     async def _plan(self, request: JobRequest, limit: float) -> Decision:
         check(request)

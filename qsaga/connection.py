@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from qsaga.core.attributes import SEARCH_ATTRIBUTES
 from qsaga.core.errors import Unreachable
 from qsaga.identity import client_interceptors
-from qsaga.payloads import data_converter
+from qsaga.payloads import data_converter, header_codec
 from qsaga.settings import Settings, TemporalSettings
 
 HAND_OVER = 0.05
@@ -25,7 +25,7 @@ async def connect(settings: Settings) -> Client:
     """A Temporal client with qsaga's converter.
 
     Raises:
-        InvalidRequest: the caller's token cannot be read.
+        InvalidRequest: the caller's token, the key file or the store of payloads cannot be used.
         Unreachable: nothing answers at the configured address.
     """
     temporal = settings.temporal
@@ -40,6 +40,7 @@ async def connect(settings: Settings) -> Client:
             api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
             tls=_tls(temporal),
             data_converter=data_converter(settings),
+            header_codec_behavior=header_codec(settings),
             interceptors=client_interceptors(settings.identity),
         )
     except (RuntimeError, RPCError) as error:

@@ -34,6 +34,7 @@ from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import STATUS, JobAccount, Progress, RunReport, RunStatus
 from qsaga.core.story import account_of
+from qsaga.core.supplied import SuppliedAnswer
 from qsaga.core.validation import invalid_request
 from qsaga.settings import Settings
 
@@ -53,6 +54,7 @@ def decision_of(
     by: str | None = None,
     money: Decimal | None = None,
     quantum_seconds: float | None = None,
+    answer: SuppliedAnswer | None = None,
 ) -> ApprovalDecision:
     """A decision of the caller, ``by`` if that is given. Raises InvalidRequest."""
     if not why.strip():
@@ -62,7 +64,12 @@ def decision_of(
         raise InvalidRequest("by", "nobody is named", "a name, here or in QSAGA_USER")
     try:
         return ApprovalDecision(
-            verdict=verdict, by=who, why=why, money=money, quantum_seconds=quantum_seconds
+            verdict=verdict,
+            by=who,
+            why=why,
+            money=money,
+            quantum_seconds=quantum_seconds,
+            answer=answer,
         )
     except ValidationError as error:
         raise invalid_request(error) from error
@@ -135,6 +142,7 @@ class JobHandle:
         by: str | None = None,
         money: Decimal | None = None,
         quantum_seconds: float | None = None,
+        answer: SuppliedAnswer | None = None,
     ) -> Decided:
         """Say yes to the job. Repeating it does no harm: a second yes is refused.
 
@@ -143,6 +151,7 @@ class JobHandle:
             by: who says so; None is the caller of the settings.
             money: the most that the job may cost, below what was asked.
             quantum_seconds: the most that it may be charged, below what was asked.
+            answer: where the answer itself is asked for.
 
         Raises:
             InvalidRequest: the decision cannot be read.
@@ -158,6 +167,7 @@ class JobHandle:
             by=by,
             money=money,
             quantum_seconds=quantum_seconds,
+            answer=answer,
         )
         return await self.decide(given)
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from qsaga.core.contract import Slug
+from qsaga.core.roles import ALL_ROLES, WorkerRole, role_queues
 
 
 class TemporalSettings(BaseModel):
@@ -25,6 +28,10 @@ class TemporalSettings(BaseModel):
 
     ``sticky_timeout`` is how long, in seconds, a workflow waits for the worker that last had it
     before any other may take it: short values recover sooner after a worker was killed.
+
+    With ``role_queues`` each role of worker has a task queue of its own, ``<task_queue>-<role>``.
+    With ``versioning`` a job stays with the version of the workers that began it; ``build_id``
+    names that version, None is the version of the package. See docs/operations.md.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,8 +46,37 @@ class TemporalSettings(BaseModel):
     tls_key_file: Path | None = None
     register_search_attributes: bool = True
     sticky_timeout: float = Field(default=10.0, gt=0)
+    role_queues: bool = False
+    versioning: bool = False
+    build_id: Slug | None = None
+
+    @property
+    def queues(self) -> dict[str, str]:
+        """Role to task queue; empty where there is one queue for all."""
+        return role_queues(self.task_queue) if self.role_queues else {}
 
 
+class SlotSettings(BaseModel):
+    """How many steps a worker takes at a time, where roles have queues of their own.
+
+    ``compile`` and ``solve`` are computing: None is one for each core that the process may use.
+    With ``tuned`` that is the most, and fewer are taken while the machine's CPU or memory is
+    used beyond ``target_cpu`` or ``target_memory``, shares between 0 and 1.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: int = Field(default=64, ge=1)
+    compile: int | None = Field(default=None, ge=1)
+    solve: int | None = Field(default=None, ge=1)
+    watch: int = Field(default=4, ge=1)
+    tuned: bool = False
+    target_cpu: float = Field(default=0.8, gt=0, le=1)
+    target_memory: float = Field(default=0.8, gt=0, le=1)
+
+
+SHORTEST = 60.0
+"""Seconds: each reconciliation asks the provider for every job of the last days."""
 CLIENT_PAUSES = 15.0
 """Seconds that IBM's client sleeps in all between its six sendings of one POST: 0, 1, 2, 4, 8."""
 
@@ -118,6 +154,62 @@ class IdentitySettings(BaseModel):
     worker_key_file: Path | None = None
 
 
+class PayloadSettings(BaseModel):
+    """Where payloads above ``payload_threshold`` go: a folder, Amazon S3 or Google Cloud Storage.
+
+    ``store`` is where new ones are written. What a bucket or the folder holds from before is read
+    as long as the bucket is named. Region, endpoint and credentials are the vendors' own variables
+    (``AWS_REGION``, ``AWS_ENDPOINT_URL_S3``, ``GOOGLE_APPLICATION_CREDENTIALS``, …).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    s3_bucket: str | None = None
+    gcs_bucket: str | None = None
+    store: Literal["folder", "s3", "gcs"] = Field(default="folder", validate_default=True)
+
+    @field_validator("store")
+    @classmethod
+    def _has_bucket(cls, value: str, info: ValidationInfo) -> str:
+        if value != "folder" and not info.data.get(f"{value}_bucket"):
+            raise ValueError(f"{value} needs {value}_bucket")
+        return value
+
+
+class EncryptionSettings(BaseModel):
+    """What payloads are encrypted with: a file made by ``qsaga keys``. Off without it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keys_file: Path | None = None
+
+
+class ReconcileSettings(BaseModel):
+    """How often a deployment's books and files are put in order, in seconds; 0 is never.
+
+    ``every``: reconciled with the provider and repaired. ``retain_every``: jobs older than their
+    tenant keeps them are forgotten. ``sweep_every``: files that nobody refers to, and that nobody
+    has used for ``sweep_days`` days, are deleted. ``jitter``: seconds by which each may come late.
+    ``days``: of what was booked longer ago the provider is not asked again.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    every: float = Field(default=3600.0, ge=0)
+    retain_every: float = Field(default=86400.0, ge=0)
+    sweep_every: float = Field(default=86400.0, ge=0)
+    sweep_days: int = Field(default=7, ge=1, le=36500)
+    jitter: float = Field(default=60.0, ge=0)
+    days: int = Field(default=7, ge=1, le=36500)
+
+    @field_validator("every", "retain_every", "sweep_every")
+    @classmethod
+    def _not_all_the_time(cls, value: float) -> float:
+        if 0 < value < SHORTEST:
+            raise ValueError(f"must be 0 or at least {SHORTEST:g} seconds")
+        return value
+
+
 class Settings(BaseSettings):
     """Settings of clients, command line and workers.
 
@@ -129,12 +221,17 @@ class Settings(BaseSettings):
         prices_file: prices of the backends in place of the policy's.
         registered_tenants_only: False lets a tenant whom nobody has set up run without limits.
         notify_url: where notices to people are posted as JSON; None writes them to the log only.
+            Whoever has the address of a hook may post there: it is kept like a password.
         user: who the caller is where identity is off; None is the name of the account.
         hardware: False switches all hardware off, whatever the policy says.
         provider: where circuits run: ``ibm``, ``aer`` or the name of an installed provider; None
             is ``ibm`` where there is a token, else no hardware.
+        estimator: entry point of the group ``qsaga.estimators`` behind the rung ``learned``.
         quarantine_after: seconds for which a provider may fail to tell what became of a submission
             before a person is asked.
+        roles: of a worker, separated by commas: ``workflow``, ``provider``, ``compile``, ``solve``,
+            ``watch``, or ``all``.
+        drain: seconds that a worker which is told to end leaves to what is under way.
         payload_threshold: larger payloads, in bytes, go to the payload store.
     """
 
@@ -153,15 +250,29 @@ class Settings(BaseSettings):
     policy_file: Path | None = None
     prices_file: Path | None = None
     registered_tenants_only: bool = False
-    notify_url: str | None = None
+    notify_url: SecretStr | None = None
     user: str | None = None
     hardware: bool = True
     provider: str | None = None
+    estimator: str | None = None
     payload_threshold: int = Field(default=256 * 1024, ge=1024)
     quarantine_after: float = Field(default=86400.0, gt=0)
+    roles: Annotated[tuple[WorkerRole, ...], NoDecode] = ALL_ROLES
+    drain: float = Field(default=20.0, ge=0, le=3600)
+    slots: SlotSettings = SlotSettings()
     temporal: TemporalSettings = TemporalSettings()
     ibm: IBMSettings = IBMSettings()
     identity: IdentitySettings = IdentitySettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    payloads: PayloadSettings = PayloadSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",")]
+        return ALL_ROLES if isinstance(value, list | tuple) and "all" in value else value
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools import fingerprints
+
 TOLD = (
     "stories",
     "layers",
@@ -35,6 +37,7 @@ def main() -> int:
         (fresh / scratch).unlink(missing_ok=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     fresh.rename(FOLDER)
+    fingerprints.main()
     return 0
 
 

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         judge,
         next_wake,
     )
+    from qsaga.core.jobs import Workload
     from qsaga.core.oversight import NotifyStep, ReviewInput, ReviewStep
     from qsaga.core.records import Notice, NoticeKind
     from workflows.identified import as_caller, caller_token
@@ -45,10 +46,15 @@ class _Waiting:
 
 
 class ApprovalDesk:
-    """The approval of one job, from the question to its outcome."""
+    """A question to a person, from the asking to its outcome.
 
-    def __init__(self) -> None:
+    Args:
+        workload: where the answer itself is asked for.
+    """
+
+    def __init__(self, workload: Workload | None = None) -> None:
         self.record: ApprovalRecord | None = None
+        self._workload = workload
         self._inbox: list[_Waiting] = []
         self._weighed = 0
         self._telling: set[asyncio.Task[None]] = set()
@@ -118,6 +124,7 @@ class ApprovalDesk:
             at=workflow.now(),
             number=self._weighed,
             guarded=guarded,
+            workload=self._workload,
         )
         decided = self._unanswered(waiting)
         try:

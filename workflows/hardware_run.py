@@ -43,13 +43,14 @@ with workflow.unsafe.imports_passed_through():
         SubmitStep,
         Submitted,
     )
+    from workflows.arguments import checked
     from workflows.identified import require_parent
     from workflows.layers import (
         HEARTBEAT,
-        LOCAL_TRY,
         ONE_ATTEMPT,
         LayerEnded,
         Stopwatch,
+        quickly,
         unbroken,
     )
     from workflows.remote_wait import GivenUp, RemoteWait
@@ -67,9 +68,10 @@ class HardwareRun:
     """
 
     @workflow.init
+    @checked
     def __init__(self, request: RunRequest) -> None:
         self._request = request
-        self._watch = Stopwatch()
+        self._watch = Stopwatch(request.queues)
         self._wait = RemoteWait(request, self._watch)
         self._session = SessionUse(request, self._wait)
         self._report_wanted = False
@@ -265,7 +267,7 @@ class HardwareRun:
                 settled = await self._close_account()
             report = report.model_copy(update={"cost": settled.cost, "account": settled})
         elif self._request.hold:
-            await self._wait.insist(SettleStep.settle, self._settlement("not_answered", ()))
+            await self._settle(self._settlement("not_answered", ()))
         self._closed = True
         await self._session.leave()
         if self._report_wanted and self._told is None:
@@ -280,13 +282,11 @@ class HardwareRun:
             outcome: Outcome = "late" if late else "answered"
             given = self._settlement(outcome, (self._remote,) if self._remote else (), late)
             try:
-                settled = await workflow.execute_local_activity_method(
-                    SettleStep.settle, given, schedule_to_close_timeout=LOCAL_TRY
-                )
+                settled = await quickly(SettleStep.settle, given, self._request.queues)
             except FailureError:  # no ActivityError, where a local activity raised it
                 # The books cannot be written now; the answer must not wait for them.
                 await self._tell_job(report.model_copy(update={"account_open": True}))
-                settled = await self._wait.insist(SettleStep.settle, given)
+                settled = await self._settle(given)
             if late is not None or not self._wait.giving_up:
                 return settled
 
@@ -309,7 +309,10 @@ class HardwareRun:
         own = tuple(j for j in ended.jobs if j.provider_job_id == known) or ended.jobs[:1]
         extras = tuple(j for j in ended.jobs if j not in own)
         settlement = self._settlement(outcome, own, late, extras, ended.decided_by)
-        return await self._wait.insist(SettleStep.settle, settlement)
+        return await self._settle(settlement)
+
+    async def _settle(self, given: SettleInput) -> Settled:
+        return await self._wait.insist(SettleStep.settle, given, heartbeat=HEARTBEAT)
 
     async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
         self._see(job)

@@ -17,15 +17,23 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.admission import Admission
+    from qsaga.core.approval import Ceiling
     from qsaga.core.contract import ArtefactRef
+    from qsaga.core.facts import Forecast
+    from qsaga.core.further import further_ceiling
     from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
     from qsaga.core.ledger import hold_key
+    from qsaga.core.results import Cost
+    from qsaga.core.rung_steps import HoldRunInput, HoldRunStep
     from qsaga.core.runs import GIVE_UP, RunReport, RunRequest
     from qsaga.core.states import Layer
     from qsaga.core.steps import Encoded, Raw
     from workflows.hardware_run import HardwareRun
     from workflows.job_log import JobLog
-    from workflows.layers import LayerEnded, unbroken
+    from workflows.layers import LayerEnded, Stopwatch, unbroken
+
+SETTLING = 30.0
+"""Seconds that a further run waits until the accounts of the others are closed."""
 
 
 def circuit_of(encoded: Encoded) -> ArtefactRef:
@@ -36,10 +44,15 @@ def circuit_of(encoded: Encoded) -> ArtefactRef:
 
 
 class HardwareRung:
-    """Starts runs, hears of them, lets go of them."""
+    """Starts runs, hears of them, lets go of them.
 
-    def __init__(self, request: JobRequest, log: JobLog) -> None:
-        self._request, self._log = request, log
+    ``forecast`` is that of the latest run, ``holds`` for how many runs something may be held.
+    """
+
+    def __init__(self, request: JobRequest, log: JobLog, watch: Stopwatch) -> None:
+        self._request, self._log, self._watch = request, log, watch
+        self.forecast: Forecast | None = None
+        self.holds = 1
         self._reports: dict[str, RunReport] = {}
         self._runs: dict[str, asyncio.Future[Any]] = {}
         self._run_requests: dict[str, RunRequest] = {}
@@ -55,6 +68,16 @@ class HardwareRung:
         """Tags of the runs that have ended, their accounts closed."""
         return {tag for tag, run in self._runs.items() if run.done()}
 
+    def costs(self) -> list[Cost]:
+        """What the runs are known to have cost, whether they answered or not."""
+        found = []
+        for tag, run in self._runs.items():
+            if run.done() and not run.cancelled() and run.exception() is None:
+                found.append(run.result().cost)
+            elif tag in self._reports:
+                found.append(self._reports[tag].cost)
+        return found
+
     def heard(self, report: RunReport) -> None:
         """A run says that it will not answer in time, or how it went."""
         self._reports.setdefault(report.run_id, report)
@@ -62,12 +85,74 @@ class HardwareRung:
     async def answer(
         self, admission: Admission, encoded: Encoded, patience: Callable[[], float]
     ) -> Raw:
-        """Start a run and wait for its answer, at most ``patience()`` seconds.
+        """Start the job's first run and wait for its answer, at most ``patience()`` seconds.
 
         Raises:
             LayerEnded: it did not answer.
             asyncio.CancelledError: the job was cancelled; the run has been told.
         """
+        self.forecast = admission.decision.forecast
+        return await self._run(admission, encoded, patience)
+
+    async def further(
+        self,
+        admission: Admission,
+        encoded: Encoded,
+        forecast: Forecast | None,
+        patience: Callable[[], float],
+    ) -> Raw:
+        """One more run, within what the others leave of the job's budgets; as ``answer``."""
+        if forecast is None or forecast.ceiling is None:
+            raise LayerEnded(Layer.ADMIT, "no other backend is known", timed_out=False)
+        spent = await self._spent(patience())
+        ceiling = further_ceiling(forecast.ceiling, self._request.budgets, spent)
+        if ceiling is None:
+            raise LayerEnded(
+                Layer.ADMIT, "the other runs leave nothing of the budgets", timed_out=False
+            )
+        if admission.account:
+            await self._hold(admission, ceiling)
+        self.forecast = forecast
+        limit = {"max_seconds": int(ceiling.quantum_seconds)}
+        spec = encoded.spec.model_copy(update=limit)
+        return await self._run(admission, encoded.model_copy(update={"spec": spec}), patience)
+
+    async def _spent(self, seconds: float) -> list[Cost]:
+        """What the other runs have cost, once their accounts are closed."""
+        runs = self._runs.values()
+        try:
+            await workflow.wait_condition(
+                lambda: all(run.done() for run in runs), timeout=max(0.1, min(SETTLING, seconds))
+            )
+            return [run.result().cost for run in runs]
+        except (TimeoutError, ChildWorkflowError):
+            raise LayerEnded(
+                Layer.ADMIT, "what the other runs cost is not known yet", timed_out=False
+            ) from None
+
+    async def _hold(self, admission: Admission, ceiling: Ceiling) -> None:
+        number = len(self._runs)
+        # Before the step: it may hold although its reply is lost.
+        self.holds = number + 1
+        short = await self._watch.step(
+            Layer.ADMIT,
+            self._request.budgets.seconds(Layer.ADMIT),
+            HoldRunStep.hold_run,
+            HoldRunInput(
+                request=self._request,
+                job_id=self._log.job_id,
+                account=admission.account,
+                number=number,
+                ceiling=ceiling,
+                at=workflow.now(),
+            ),
+        )
+        if short:
+            raise LayerEnded(Layer.ADMIT, short, timed_out=False)
+
+    async def _run(
+        self, admission: Admission, encoded: Encoded, patience: Callable[[], float]
+    ) -> Raw:
         run_id = self._new_run_id(admission)
         starting = asyncio.ensure_future(self._start_run(run_id, admission, encoded))
         try:
@@ -114,13 +199,12 @@ class HardwareRung:
                 report.reason,
                 timed_out=report.outcome == "timed_out",
             )
-        self._log.costs.append(report.cost)
         return report.raw
 
     async def _start_run(
         self, tag: str, admission: Admission, encoded: Encoded
     ) -> asyncio.Future[Any]:
-        forecast = admission.decision.forecast
+        forecast = self.forecast
         request = RunRequest(
             job_id=self._log.job_id,
             tag=tag,
@@ -129,13 +213,14 @@ class HardwareRung:
             circuit=circuit_of(encoded),
             model=encoded.model,
             spec=encoded.spec,
-            backend=admission.decision.backend or "",
+            backend=forecast.backend if forecast else "",
             seed=self._request.seed,
             budgets=self._request.budgets,
             expected_wait=forecast.queue_seconds if forecast else None,
             session=self._request.session,
             hold=hold_key(tag, admission.account) if admission.account else "",
             guarded=admission.guarded,
+            queues=admission.queues,
         )
         self._run_requests[tag] = request
         self._runs[tag] = run = await self._run_of(request)

@@ -35,6 +35,7 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 from temporalio.worker import (
+    ExecuteWorkflowInput,
     HandleSignalInput,
     HandleUpdateInput,
     Interceptor,
@@ -63,6 +64,7 @@ with workflow.unsafe.imports_passed_through():
         about_signal,
         about_step,
     )
+    from workflows.arguments import handler_refusal, refusal_of
 
 STARTERS_STEPS = frozenset({"admit", "operate"})
 """Done for whoever started the workflow, whoever spoke to it since."""
@@ -158,7 +160,15 @@ class _Inbound(WorkflowInboundInterceptor):
         self._opened: set[str] = set()
         super().init(_Outbound(outbound))
 
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        if refused := refusal_of(input.run_fn, (workflow.instance(), *input.args)):
+            raise refused
+        return await super().execute_workflow(input)
+
     async def handle_signal(self, input: HandleSignalInput) -> None:
+        if refused := handler_refusal(workflow.instance(), "signal", input.signal, input.args):
+            workflow.logger.warning("signal %r dropped: %s", input.signal, refused)
+            return
         internal = input.signal in INTERNAL_SIGNALS
         if internal and await _is_guarded() and not await self._is_ours(input):
             workflow.logger.warning("signal %r without a good seal: dropped", input.signal)
@@ -167,6 +177,7 @@ class _Inbound(WorkflowInboundInterceptor):
             await super().handle_signal(input)
 
     def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        _refuse_arguments(input)
         # Not called when a history is replayed, so it may ask what is not in the history. What it
         # refuses leaves no trace there. Not called either for an update without a validator of
         # its own, or before it is known whether the workflow is guarded: the handler decides.
@@ -183,6 +194,7 @@ class _Inbound(WorkflowInboundInterceptor):
         super().handle_update_validator(input)
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        _refuse_arguments(input)
         with as_caller(_said(input.headers.get(CALLER_HEADER))):
             if await _is_guarded():
                 _may_speak(await _verified())
@@ -240,6 +252,11 @@ class _Outbound(WorkflowOutboundInterceptor):
             return {}
         said = SealedSignal(sender=info.workflow_id, nonce=nonce, mac=mac)
         return {SEAL_HEADER: said.model_dump_json()}
+
+
+def _refuse_arguments(input: HandleUpdateInput) -> None:
+    if refused := handler_refusal(workflow.instance(), "update", input.update, input.args):
+        raise refused
 
 
 def _guarded() -> bool | None:

@@ -13,9 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.facts import Decision
     from qsaga.core.jobs import JobRequest
     from qsaga.core.lineage import lineage_of
-    from qsaga.core.outcome import answered_state, unanswered_state
+    from qsaga.core.outcome import answered_state, better, compare, unanswered_state
     from qsaga.core.results import (
         Attempt,
+        Comparison,
         Compensation,
         Cost,
         JobResult,
@@ -27,7 +28,14 @@ with workflow.unsafe.imports_passed_through():
         Unanswered,
     )
     from qsaga.core.runs import RunReport
-    from qsaga.core.states import JobState, Rung, may_follow
+    from qsaga.core.states import (
+        CIRCUIT_RUNGS,
+        HARDWARE_RUNGS,
+        HARDWARE_STATES,
+        JobState,
+        Rung,
+        may_follow,
+    )
     from qsaga.core.steps import Encoded, Raw, Verified
     from workflows.layers import LayerEnded
 
@@ -48,6 +56,7 @@ class JobLog:
         self.costs: list[Cost] = []
         self.open_accounts: list[str] = []
         self.best: tuple[Raw, Verified] | None = None
+        self.beside: list[tuple[Raw, Verified]] = []
         self.encoded: Encoded | None = None
         self.last_end: LayerEnded | None = None
         self.submitter: str | None = request.requested_by
@@ -64,13 +73,25 @@ class JobLog:
         self.transitions.append(Transition(state=state, at=at))
 
     def answered(self, raw: Raw, verified: Verified) -> None:
-        """A rung answered and its answer stood the check."""
+        """A rung answered and its answer stood the check; the best one is served."""
         answer = verified.answer
         objective = answer.quality.objective if isinstance(answer, OptimiseAnswer) else None
-        self.best = (raw, verified)
+        self.beside.append((raw, verified))
+        if self.best is None or better(answer, self.best[1].answer):
+            self.best = (raw, verified)
         self.attempts.append(
             Attempt(rung=raw.rung, outcome="answered", run_id=raw.run_id, objective=objective)
         )
+
+    def not_topped_up(self, rung: Rung, end: LayerEnded) -> None:
+        """More shots could not be bought: the answer stands as it is."""
+        last = self.last_end
+        self.rung_ended(rung, end)
+        self.last_end = last
+
+    def topped_up(self, raw: Raw, verified: Verified) -> None:
+        """More shots were bought for the answer."""
+        self.best = self.beside[-1] = (raw, verified)
 
     def rung_abandoned(self, rung: Rung, reason: str) -> None:
         """A rung was left while it worked."""
@@ -79,7 +100,7 @@ class JobLog:
         )
 
     def _run_of(self, rung: Rung) -> str | None:
-        return self.run_id if rung is Rung.HARDWARE else None
+        return self.run_id if rung in HARDWARE_RUNGS else None
 
     def rung_ended(self, rung: Rung, end: LayerEnded) -> None:
         """A rung did not answer."""
@@ -97,7 +118,8 @@ class JobLog:
     def heard(self, report: RunReport) -> None:
         """A HardwareRun told how it went."""
         for step in report.transitions:
-            if may_follow(self.state, step.state):
+            # A run never ends the job: where signals are not sealed anybody may say that it does.
+            if may_follow(self.state, step.state) and step.state in HARDWARE_STATES:
                 self.enter(step.state, step.at)
         self.timings.extend(report.timings)
         self.stored.extend(report.artefacts)
@@ -137,12 +159,14 @@ class JobLog:
         cancelled: bool,
         refused: bool,
         closed_accounts: set[str],
+        hardware: list[Cost],
         approval: ApprovalRecord | None,
+        review: ApprovalRecord | None,
     ) -> JobResult:
         """The result of a job that ends now."""
         why = None
         if self.best and self.decision and not cancelled:
-            final = answered_state(self.decision, self.best[0].rung)
+            final = answered_state(self.decision, {raw.rung for raw, _ in self.beside})
         else:
             end = self.last_end
             why = Unanswered(
@@ -165,14 +189,16 @@ class JobLog:
             provenance=self._provenance() if served else None,
             decision=self.decision,
             attempts=tuple(self.attempts),
+            comparison=self._comparison() if served else None,
             compensations=tuple(
                 self._compensation(run, closed_accounts) for run in self.open_accounts
             ),
             transitions=tuple(self.transitions),
             timings=tuple(self.timings),
-            cost=self._cost(closed_accounts),
+            cost=self._cost([*hardware, *self.costs], closed_accounts),
             submitter=self.submitter,
             approval=approval,
+            review=review,
             lineage=lineage_of(
                 self.request,
                 decision=self.decision,
@@ -183,6 +209,14 @@ class JobLog:
             ),
         )
 
+    def _comparison(self) -> Comparison | None:
+        found = [
+            (raw.rung, verified.answer)
+            for raw, verified in self.beside
+            if isinstance(verified.answer, OptimiseAnswer)
+        ]
+        return compare(found, self.best[0].rung) if self.best else None
+
     def _compensation(self, run_id: str, closed: set[str]) -> Compensation:
         return Compensation(
             action="cancel the remote job and settle its account",
@@ -190,13 +224,13 @@ class JobLog:
             state="done" if run_id in closed else "in_progress",
         )
 
-    def _cost(self, closed: set[str]) -> Cost:
+    def _cost(self, costs: list[Cost], closed: set[str]) -> Cost:
         return Cost(
-            quantum_seconds=sum(c.quantum_seconds for c in self.costs),
-            money=sum((c.money for c in self.costs), Decimal(0)),
-            currency=self.costs[0].currency if self.costs else self.request.budgets.currency,
-            classical_seconds=round(sum(c.classical_seconds for c in self.costs), 3),
-            settled=all(c.settled for c in self.costs) and closed.issuperset(self.open_accounts),
+            quantum_seconds=sum(c.quantum_seconds for c in costs),
+            money=sum((c.money for c in costs), Decimal(0)),
+            currency=costs[0].currency if costs else self.request.budgets.currency,
+            classical_seconds=round(sum(c.classical_seconds for c in costs), 3),
+            settled=all(c.settled for c in costs) and closed.issuperset(self.open_accounts),
         )
 
     def _provenance(self) -> Provenance | None:
@@ -216,10 +250,10 @@ class JobLog:
             backend=raw.backend,
             run_id=raw.run_id,
             provider_job_ids=raw.provider_job_ids,
-            shots=spec.shots if spec and raw.rung is not Rung.ANNEALING else None,
+            shots=spec.shots if spec and raw.rung in CIRCUIT_RUNGS else None,
             circuit=raw.circuit,
             seed=self.request.seed,
-            detail={"polished": verified.polished},
+            detail={"polished": verified.polished, **raw.detail},
             software=verified.software,
             artefacts={name: ref for name, ref in kept.items() if ref is not None},
         )

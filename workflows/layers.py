@@ -14,6 +14,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.results import LayerTiming
+    from qsaga.core.roles import Queues, queue_of
     from qsaga.core.states import Layer, Rung
 
 RETRY = RetryPolicy(
@@ -95,9 +96,14 @@ async def unbroken(work: Awaitable[R]) -> tuple[R, bool]:
 
 
 class Stopwatch:
-    """Collects how long each layer took, in the workflow's own time."""
+    """Collects how long each layer took, in the workflow's own time.
 
-    def __init__(self) -> None:
+    Args:
+        queues: task queues of the roles of workers, where they have some.
+    """
+
+    def __init__(self, queues: Queues | None = None) -> None:
+        self.queues: Queues = queues or {}
         self.timings: list[LayerTiming] = []
 
     async def step(
@@ -136,6 +142,7 @@ class Stopwatch:
             done = await workflow.execute_activity_method(
                 method,
                 given,
+                task_queue=queue_of(method, self.queues),
                 schedule_to_close_timeout=total,
                 start_to_close_timeout=min(total, attempt or total),
                 heartbeat_timeout=HEARTBEAT,
@@ -156,12 +163,33 @@ class Stopwatch:
         self.timings.append(LayerTiming(layer=layer, seconds=round(seconds, 3), rung=rung))
 
 
+async def quickly(method: Callable[[Any, G], Awaitable[R]], given: G, queues: Queues) -> R:
+    """A short step that an answer waits for: here, or on the queue of its role if that has one.
+
+    Raises:
+        FailureError: it was not done within ``LOCAL_TRY``. Where a local activity raised it, it
+            comes as it is, and not as an ActivityError.
+    """
+    done: R
+    if queue := queue_of(method, queues):
+        done = await workflow.execute_activity_method(
+            method, given, task_queue=queue, schedule_to_close_timeout=LOCAL_TRY
+        )
+    else:
+        done = await workflow.execute_local_activity_method(
+            method, given, schedule_to_close_timeout=LOCAL_TRY
+        )
+    return done
+
+
 async def insist(
     what: str,
     method: Callable[[Any, G], Awaitable[R]],
     given: G,
     heartbeat: timedelta | None = None,
     troubled: Callable[[float, str], Awaitable[None]] | None = None,
+    *,
+    queues: Queues,
 ) -> R:
     """A step that closes an account: it stays open until it is closed, whatever fails.
 
@@ -172,6 +200,7 @@ async def insist(
         heartbeat: how soon a dead worker is noticed; None is after ``ONE_ATTEMPT``.
         troubled: waits before the next try, given the seconds to wait at most and why a person
             is needed, empty if none is; None sleeps.
+        queues: task queues of the roles of workers.
     """
     pause = FIRST_PAUSE
     while True:
@@ -179,6 +208,7 @@ async def insist(
             done: R = await workflow.execute_activity_method(
                 method,
                 given,
+                task_queue=queue_of(method, queues),
                 start_to_close_timeout=ONE_ATTEMPT,
                 heartbeat_timeout=heartbeat,
                 retry_policy=RETRY,

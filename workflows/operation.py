@@ -32,6 +32,7 @@ class Operation:
                     operation=given.operation,
                     by=given.by,
                     at=workflow.info().workflow_start_time,
+                    seal=given.seal,
                 ),
                 schedule_to_close_timeout=LONGEST,
                 heartbeat_timeout=HEARTBEAT,

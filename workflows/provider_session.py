@@ -9,6 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.ports import RemoteSession
+    from qsaga.core.roles import queue_of
     from qsaga.core.sessions import (
         CLOSING,
         JOIN,
@@ -22,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         SessionRequest,
     )
     from qsaga.core.timing import SAFETY_NET
+    from workflows.arguments import checked
     from workflows.layers import ONE_ATTEMPT, RETRY, insist
 
 OPEN_SECONDS = 600.0
@@ -36,6 +38,7 @@ class ProviderSession:
     """
 
     @workflow.init
+    @checked
     def __init__(self, request: SessionRequest) -> None:
         self._request = request
         self._users: set[str] = set()
@@ -50,7 +53,7 @@ class ProviderSession:
         if await self._open():
             await self._until_nobody_uses_it()
         self._closing = True
-        seconds = await insist(request.session_id, CloseStep.close, request)
+        seconds = await insist(request.session_id, CloseStep.close, request, queues=request.queues)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return SessionReport(
             session_id=request.session_id,
@@ -86,6 +89,7 @@ class ProviderSession:
             self._session = await workflow.execute_activity_method(
                 OpenStep.open,
                 self._request,
+                task_queue=queue_of(OpenStep.open, self._request.queues),
                 schedule_to_close_timeout=timedelta(seconds=OPEN_SECONDS),
                 start_to_close_timeout=ONE_ATTEMPT,
                 retry_policy=RETRY,
@@ -125,6 +129,7 @@ class ProviderSession:
             session = await workflow.execute_activity_method(
                 LookStep.look,
                 self._request,
+                task_queue=queue_of(LookStep.look, self._request.queues),
                 schedule_to_close_timeout=ONE_ATTEMPT,
                 retry_policy=RETRY,
             )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
@@ -22,35 +21,37 @@ with workflow.unsafe.imports_passed_through():
     )
     from qsaga.core.asking import approval_request, refusal_text
     from qsaga.core.attributes import ROUTE, STATE, TENANT
+    from qsaga.core.further import topped_up
     from qsaga.core.jobs import JobRequest
     from qsaga.core.outcome import FALLBACK_LAYER
     from qsaga.core.results import JobResult, JobStatus
+    from qsaga.core.rung_steps import MergeInput, MergeStep
     from qsaga.core.runs import (
         QUANTUM_JOB,
         RUN_REPORTED,
         STATUS,
         RunReport,
     )
-    from qsaga.core.states import JobState, Layer, Rung
+    from qsaga.core.states import CIRCUIT_RUNGS, HARDWARE_RUNGS, JobState, Layer, Rung
     from qsaga.core.steps import (
         CloseInput,
-        CloseStep,
         Encoded,
         EncodeInput,
         EncodeStep,
         Raw,
-        SimulateInput,
-        SimulateStep,
-        SolveInput,
-        SolveStep,
+        Verified,
         VerifyInput,
         VerifyStep,
     )
-    from qsaga.core.timing import fallback_reserve, solver_seconds
+    from qsaga.core.timing import checking_reserve, fallback_reserve
     from workflows.approval import ApprovalDesk
-    from workflows.hardware_rung import HardwareRung, circuit_of
+    from workflows.arguments import checked
+    from workflows.closing_record import kept
+    from workflows.hardware_rung import HardwareRung
     from workflows.job_log import JobLog
-    from workflows.layers import LOCAL_TRY, REFUSALS, LayerEnded, Stopwatch, unbroken
+    from workflows.layers import REFUSALS, LayerEnded, Stopwatch, unbroken
+    from workflows.manual_rung import ManualRung
+    from workflows.own_rungs import OwnRungs
 
 NO_JOB = ("InvalidRequest", "KeyConflict", "Unauthenticated", "Forbidden")
 """Refusals that leave no job behind: the key is free for a better request."""
@@ -58,8 +59,6 @@ ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
 """A signal to a job that is refused leaves no trace."""
 PUBLISHED_RUNGS = 2
 """Of so many rungs the start is published; with the end, three upserts at most."""
-REMOTE_TRY = timedelta(seconds=60)
-SOLVER_SLACK = 15.0
 
 
 @workflow.defn(name=QUANTUM_JOB, failure_exception_types=[ValidationError])
@@ -67,6 +66,7 @@ class QuantumJob:
     """Owes the caller an answer by the deadline, or the reason why there is none."""
 
     @workflow.init
+    @checked
     def __init__(self, request: JobRequest) -> None:
         if not isinstance(request, JobRequest):  # a null payload gets past every type hint
             raise ApplicationError(
@@ -80,7 +80,9 @@ class QuantumJob:
         self._log = JobLog(request, workflow.info().workflow_id, self._began)
         self._watch = Stopwatch()
         self._log.timings = self._watch.timings
-        self._hardware = HardwareRung(request, self._log)
+        self._hardware = HardwareRung(request, self._log, self._watch)
+        self._own = OwnRungs(request, self._watch, self._left)
+        self._manual = ManualRung(request, self._watch)
         self._cancelled = self._refused = False
         self._desk = ApprovalDesk()
         self._account = workflow.info().run_id
@@ -108,6 +110,7 @@ class QuantumJob:
             for rung in admission.decision.ladder:
                 if await self._attempt(rung, admission, encoded):
                     break
+            await self._weigh_hedge(encoded)
         except LayerEnded as end:
             self._stop(end)
         except asyncio.CancelledError:
@@ -117,12 +120,12 @@ class QuantumJob:
     @workflow.query(name=STATUS)
     def status(self) -> JobStatus:
         """Where the job stands."""
-        return self._log.status(self._desk.record)
+        return self._log.status(self._asking.record)
 
     @workflow.update(name=DECIDE)
     async def decide(self, decision: ApprovalDecision) -> Decided:
         """An approver's word; returns what came of it."""
-        return await self._desk.decide(decision)
+        return await self._asking.decide(decision)
 
     @decide.validator
     def _may_decide(self, decision: ApprovalDecision) -> None:
@@ -132,14 +135,14 @@ class QuantumJob:
                 type="InvalidRequest",
                 non_retryable=True,
             )
-        if why := self._desk.refusal(decision):
+        if why := self._asking.refusal(decision):
             raise ApplicationError(why, type="PolicyRefused", non_retryable=True)
 
     @workflow.signal(name=DECIDE, unfinished_policy=ABANDON)
     async def decide_by_signal(self, decision: ApprovalDecision) -> None:
         """The same by signal: what came of it shows in the job's status."""
         if isinstance(decision, ApprovalDecision):  # and not a null payload
-            await self._desk.decide(decision)
+            await self._asking.decide(decision)
 
     @workflow.signal(name=RUN_REPORTED, unfinished_policy=ABANDON)
     def run_reported(self, report: RunReport) -> None:
@@ -167,6 +170,7 @@ class QuantumJob:
     def _take(self, admission: Admission) -> Admission:
         self._log.decision = admission.decision
         self._account = admission.account
+        self._watch.queues = admission.queues
         if admission.refused:
             raise LayerEnded(Layer.ADMIT, admission.refused, timed_out=False, kind="BudgetExceeded")
         return admission
@@ -215,7 +219,7 @@ class QuantumJob:
             EncodeStep.encode,
             EncodeInput(
                 workload=self._request.workload,
-                circuit_wanted=any(r is not Rung.ANNEALING for r in admission.decision.ladder),
+                circuit_wanted=any(r in CIRCUIT_RUNGS for r in admission.decision.ladder),
                 max_seconds=admission.decision.max_seconds
                 or self._request.budgets.execution_limit(),
             ),
@@ -239,69 +243,100 @@ class QuantumJob:
             self._publish(rung)
         try:
             raw = await self._raw(rung, admission, encoded)
-            self._log.raws.append(raw)
-            await self._verify(raw, encoded)
+            self._log.answered(raw, await self._verified(raw, encoded))
         except LayerEnded as end:
             self._log.rung_ended(rung, end)
             return False
         except asyncio.CancelledError:
             self._log.rung_abandoned(rung, "the job was cancelled")
             raise
+        if rung in HARDWARE_RUNGS:
+            await self._top_up(raw, admission, encoded)
         return True
 
     async def _raw(self, rung: Rung, admission: Admission, encoded: Encoded) -> Raw:
         if self._left() <= 0:
             raise LayerEnded(Layer.DEADLINE, "the deadline has passed", timed_out=True)
-        match rung:
-            case Rung.HARDWARE:
-                return await self._hardware.answer(
-                    admission, encoded, lambda: self._left() - self._reserve(admission)
+        if rung in HARDWARE_RUNGS:
+            return await self._on_hardware(rung, admission, encoded)
+        if rung is Rung.MANUAL:
+            return await self._ask_for_answer(admission, encoded)
+        self._enter(JobState.RUNNING)
+        raw = await self._own.answer(rung, admission, encoded)
+        self._log.costs.append(raw.cost)
+        return raw
+
+    async def _ask_for_answer(self, admission: Admission, encoded: Encoded) -> Raw:
+        known = await self._manual.known()
+        self._enter(JobState.AWAITING_APPROVAL)
+        self._publish(Rung.MANUAL)
+        seconds = self._left() - checking_reserve(self._request.budgets)
+        return await self._manual.answer(admission, encoded, seconds, known)
+
+    async def _on_hardware(self, rung: Rung, admission: Admission, encoded: Encoded) -> Raw:
+        decision = admission.decision
+
+        def patience() -> float:
+            return self._left() - self._reserve(rung, admission)
+
+        if rung is Rung.HARDWARE:
+            if decision.hedge is not None:
+                self._own.hedge(decision.hedge, encoded)
+            return await self._hardware.answer(admission, encoded, patience)
+        other = next(iter(decision.alternates), None)
+        raw = await self._hardware.further(admission, encoded, other, patience)
+        return raw.model_copy(update={"rung": rung})
+
+    async def _top_up(self, raw: Raw, admission: Admission, encoded: Encoded) -> None:
+        """Buy the shots that the answer lacks; whatever comes of it, there is an answer."""
+        for _ in range(admission.decision.top_ups):
+            answer = self._log.beside[-1][1].answer
+            spec = topped_up(self._request.workload, answer, encoded.spec)
+            if spec is None:
+                return
+            self._enter(JobState.ENCODED)
+            try:
+                more = await self._hardware.further(
+                    admission,
+                    encoded.model_copy(update={"spec": spec}),
+                    self._hardware.forecast,
+                    lambda: self._left() - checking_reserve(self._request.budgets),
                 )
-            case Rung.SIMULATOR:
-                return await self._simulate(encoded)
-            case Rung.ANNEALING:
-                return await self._anneal(encoded)
+                raw = await self._watch.step(
+                    Layer.POSTPROCESS,
+                    self._budget(Layer.POSTPROCESS),
+                    MergeStep.merge,
+                    MergeInput(first=raw, second=more),
+                    rung=raw.rung,
+                )
+                self._log.topped_up(raw, await self._verified(raw, encoded))
+            except LayerEnded as end:
+                self._log.not_topped_up(raw.rung, end)
+                self._enter(JobState.POSTPROCESSING)
+                return
 
-    async def _simulate(self, encoded: Encoded) -> Raw:
-        budget = self._budget(Layer.SIMULATE)
-        self._enter(JobState.RUNNING)
-        raw = await self._watch.step(
-            Layer.SIMULATE,
-            budget,
-            SimulateStep.simulate,
-            SimulateInput(circuit=circuit_of(encoded), spec=encoded.spec, seed=self._request.seed),
-            rung=Rung.SIMULATOR,
-        )
+    async def _weigh_hedge(self, encoded: Encoded) -> None:
+        """The answer of the hedge beside the others: the best is served."""
+        raw = await self._own.hedged(patient=not self._log.best)
+        if raw is None:
+            return
         self._log.costs.append(raw.cost)
-        return raw
+        try:
+            self._log.answered(raw, await self._verified(raw, encoded))
+        except LayerEnded as end:
+            self._log.rung_ended(raw.rung, end)
 
-    async def _anneal(self, encoded: Encoded) -> Raw:
-        if encoded.model is None:
-            raise LayerEnded(Layer.SOLVE, "nothing to anneal: no binary model", timed_out=False)
-        seconds = solver_seconds(self._request.budgets, self._left())
-        budget = min(seconds + SOLVER_SLACK, max(self._left(), seconds))
-        self._enter(JobState.RUNNING)
-        raw = await self._watch.step(
-            Layer.SOLVE,
-            budget,
-            SolveStep.solve,
-            SolveInput(model=encoded.model, seconds=seconds, seed=self._request.seed),
-            rung=Rung.ANNEALING,
-        )
-        self._log.costs.append(raw.cost)
-        return raw
-
-    async def _verify(self, raw: Raw, encoded: Encoded) -> None:
+    async def _verified(self, raw: Raw, encoded: Encoded) -> Verified:
+        self._log.raws.append(raw)
         budget = self._budget(Layer.POSTPROCESS)
         self._enter(JobState.POSTPROCESSING)
-        verified = await self._watch.step(
+        return await self._watch.step(
             Layer.POSTPROCESS,
             budget,
             VerifyStep.verify,
             VerifyInput(workload=self._request.workload, model=encoded.model, raw=raw),
             rung=raw.rung,
         )
-        self._log.answered(raw, verified)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -311,8 +346,11 @@ class QuantumJob:
             cancelled=self._cancelled,
             refused=self._refused,
             closed_accounts=self._hardware.closed,
+            hardware=self._hardware.costs(),
             approval=self._desk.record,
+            review=self._manual.desk.record,
         )
+        await self._own.stop()
         self._publish(self._log.rung)
         if self.guarded is None:  # never admitted: who waits to be told may go
             self.guarded = True
@@ -324,30 +362,11 @@ class QuantumJob:
             run_ids=self._hardware.begun,
             artefacts=self._log.artefacts(),
             request=self._request,
+            holds=self._hardware.holds,
+            incumbent=self._own.incumbent,
         )
-        await unbroken(self._desk.told())
-        # A cancellation that arrives here must not take the result away: it comes only once.
-        for record in (self._close_locally, self._close_locally, self._close_remotely):
-            try:
-                kept = await record(given)
-                # The server may have turned down a workflow task that closed the job already,
-                # because of something new: the caller is told what was recorded then.
-                return result if kept is None else self._log.closed(kept)
-            # A local activity's failure comes as it is, and not as an ActivityError: one that it
-            # raised always, its time-out in a replay.
-            except (FailureError, asyncio.CancelledError) as error:
-                workflow.logger.warning("closing record of %s: %s", self._log.job_id, error)
-        return result
-
-    async def _close_locally(self, given: CloseInput) -> JobResult | None:
-        return await workflow.execute_local_activity_method(
-            CloseStep.close, given, schedule_to_close_timeout=LOCAL_TRY
-        )
-
-    async def _close_remotely(self, given: CloseInput) -> JobResult | None:
-        return await workflow.execute_activity_method(
-            CloseStep.close, given, schedule_to_close_timeout=REMOTE_TRY
-        )
+        await unbroken(self._asking.told())
+        return await kept(given, self._log)
 
     # --- small things ------------------------------------------------------------------------
 
@@ -362,9 +381,14 @@ class QuantumJob:
     def _budget(self, layer: Layer) -> float:
         return min(self._request.budgets.seconds(layer), self._left())
 
-    def _reserve(self, admission: Admission) -> float:
+    @property
+    def _asking(self) -> ApprovalDesk:
+        """Where a person's word goes."""
+        return self._manual.desk if self._manual.desk.record else self._desk
+
+    def _reserve(self, rung: Rung, admission: Admission) -> float:
         ladder = admission.decision.ladder
-        later = ladder[ladder.index(Rung.HARDWARE) + 1 :]
+        later = ladder[ladder.index(rung) + 1 :]
         return fallback_reserve(self._request.budgets, FALLBACK_LAYER[later[0]] if later else None)
 
     def _patience(self, admission: Admission) -> float:

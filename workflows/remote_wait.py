@@ -52,7 +52,14 @@ class RemoteWait:
         heartbeat: timedelta | None = None,
     ) -> R:
         """A step that closes the account: tried until it is closed, or a person closes it."""
-        done = await insist(self._request.tag, method, given, heartbeat, self._stays_open)
+        done = await insist(
+            self._request.tag,
+            method,
+            given,
+            heartbeat,
+            self._stays_open,
+            queues=self._request.queues,
+        )
         self.quarantined = ""
         return done
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, select
 
-from adapters.sql._tables import charges, job_artefacts, jobs, runs
-from qsaga.core.records import HistoryQuery, HistoryRow
-from qsaga.core.states import JobState
+from adapters.sql._tables import charges, job_artefacts, jobs, lineage, runs
+from qsaga.core.records import BookedRun, HistoryQuery, HistoryRow
+from qsaga.core.states import COMPUTED, JobState
 
 _MATCHED = ("tenant", "state", "verb", "source", "backend", "experiment", "template")
 _SHOWN = tuple(jobs.c[name] for name in HistoryRow.model_fields)
@@ -59,6 +59,22 @@ def answered(tenant: str, template: str) -> Select[Any]:
     )
 
 
+def answers_to(tenant: str, input_sha256: str) -> Select[Any]:
+    """The documents of jobs that computed an answer to an input, newest first."""
+    return (
+        select(jobs.c.job_id, jobs.c.closed, jobs.c.result)
+        .join(lineage, lineage.c.job_id == jobs.c.job_id)
+        .where(
+            lineage.c.input_sha256 == input_sha256,
+            jobs.c.tenant == tenant,
+            jobs.c.forgotten.is_(None),
+            jobs.c.source.in_([rung.value for rung in COMPUTED]),
+        )
+        .order_by(jobs.c.closed.desc(), jobs.c.job_id.desc())
+        .limit(1)
+    )
+
+
 def forgettable(tenant: str | None, moment: datetime) -> Select[Any]:
     """The ids of jobs closed before ``moment`` of which all accounts are closed."""
     conditions = [jobs.c.closed < moment, jobs.c.forgotten.is_(None)]
@@ -79,11 +95,22 @@ def half_forgotten() -> Select[Any]:
     return select(jobs.c.job_id).where(jobs.c.forgotten.is_not(None), named).order_by(jobs.c.job_id)
 
 
-def booked_of(provider: str) -> Select[Any]:
-    """The remote jobs of a provider."""
-    return select(
-        charges.c.provider_job_id, charges.c.job_id, charges.c.run_id, charges.c.quantum_seconds
-    ).where(charges.c.provider == provider)
+def booked_of(provider: str, run_id: str | None = None) -> Select[Any]:
+    """The remote jobs of a provider, or of one run."""
+    columns = (charges.c[name] for name in BookedRun.model_fields)
+    query = select(*columns).where(charges.c.provider == provider)
+    return query if run_id is None else query.where(charges.c.run_id == run_id)
+
+
+def open_accounts() -> Select[Any]:
+    """Run and job of every account that is open."""
+    return select(runs.c.run_id, runs.c.job_id).where(runs.c.settled.is_(False))
+
+
+def oldest_needed() -> Select[Any]:
+    """When the oldest job was opened that is not closed, or has a run that is not."""
+    is_open = exists().where(runs.c.job_id == jobs.c.job_id, runs.c.settled.is_(False))
+    return select(func.min(jobs.c.opened)).where(jobs.c.closed.is_(None) | is_open)
 
 
 def still_open() -> Select[Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Column, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.sql._charges import book, charges_of, cost_values
@@ -20,12 +21,15 @@ from adapters.sql._engine import insert_new, reading
 from adapters.sql._forgetting import delete_content, drop_references, serialise, unshared
 from adapters.sql._history import (
     answered,
+    answers_to,
     booked_of,
     forgettable,
     half_forgotten,
     history_row,
     matching,
+    oldest_needed,
     oldest_open,
+    open_accounts,
     still_open,
 )
 from adapters.sql._tables import job_artefacts, jobs, late_results, runs
@@ -35,8 +39,19 @@ from qsaga.core.errors import KeyConflict, NoSuchJob
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
 from qsaga.core.ports import Charge, LateResult
-from qsaga.core.records import BookedRun, Forgotten, HistoryQuery, HistoryRow, JobOpening, JobRecord
+from qsaga.core.records import (
+    BookedRun,
+    EarlierAnswer,
+    Forgotten,
+    HistoryQuery,
+    HistoryRow,
+    JobOpening,
+    JobRecord,
+)
 from qsaga.core.results import JobResult
+
+AT_ONCE = 500
+"""Names in one question: SQLite takes no more than 32,766."""
 
 
 class SqlJobRecords:
@@ -106,7 +121,6 @@ class SqlJobRecords:
             KeyConflict: the run belongs to another job.
         """
         async with self._engine.begin() as connection:
-            await lock_job(connection, job_id)
             await add_run(connection, job_id, run_id)
 
     async def settle_run(
@@ -122,8 +136,7 @@ class SqlJobRecords:
             KeyConflict: the run belongs to another job.
         """
         async with self._engine.begin() as connection:
-            row = await lock_job(connection, job_id)
-            await add_run(connection, job_id, run_id)
+            row = await add_run(connection, job_id, run_id)
             for position, charge in enumerate(charges):
                 await book(connection, job_id, run_id, position, charge)
             if late is not None and row.forgotten is None:
@@ -191,6 +204,18 @@ class SqlJobRecords:
         async with reading(self._engine) as connection:
             return await connection.scalar(answered(tenant, template)) or 0
 
+    async def newest_answer(self, tenant: str, input_sha256: str) -> EarlierAnswer | None:
+        """The tenant's newest computed answer to the same input that has not been forgotten."""
+        async with reading(self._engine) as connection:
+            found = await connection.execute(answers_to(tenant, input_sha256))
+            row = found.one_or_none()
+        if row is None:
+            return None
+        provenance = JobResult.model_validate_json(row.result).provenance
+        if provenance is None or "result" not in provenance.artefacts:
+            return None
+        return EarlierAnswer(job_id=row.job_id, closed=row.closed, provenance=provenance)
+
     async def closed_before(self, tenant: str | None, moment: datetime) -> tuple[str, ...]:
         """Jobs closed before ``moment`` that have no open run and are not forgotten, by id."""
         async with reading(self._engine) as connection:
@@ -215,11 +240,41 @@ class SqlJobRecords:
             )
         return job_id
 
-    async def booked(self, provider: str) -> tuple[BookedRun, ...]:
-        """Every remote job of a provider that was ever booked."""
+    async def booked(self, provider: str, run_id: str | None = None) -> tuple[BookedRun, ...]:
+        """Every remote job of a provider that was ever booked; those of one run, if it is named."""
         async with reading(self._engine) as connection:
-            rows = (await connection.execute(booked_of(provider))).all()
+            rows = (await connection.execute(booked_of(provider, run_id))).all()
         return tuple(BookedRun.model_validate(row._asdict()) for row in rows)
+
+    async def open_accounts(self) -> dict[str, str]:
+        """The job of each run whose account is open, by run."""
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(open_accounts())
+            return {row.run_id: row.job_id for row in rows}
+
+    async def oldest_needed(self) -> datetime | None:
+        """When the oldest job was opened that is not closed, or has a run that is not."""
+        async with reading(self._engine) as connection:
+            oldest: datetime | None = await connection.scalar(oldest_needed())
+        return oldest
+
+    async def unknown(self, job_ids: Collection[str]) -> tuple[str, ...]:
+        """Those of the ids of which there is no row."""
+        known = await self._among(jobs.c.job_id, job_ids)
+        return tuple(sorted(set(job_ids) - known))
+
+    async def referred(self, hashes: Collection[str]) -> frozenset[str]:
+        """Those of the SHA-256 hashes under which an artefact of some job is kept."""
+        return await self._among(job_artefacts.c.sha256, hashes)
+
+    async def _among(self, column: Column[Any], wanted: Collection[str]) -> frozenset[str]:
+        found: set[str] = set()
+        left = sorted(set(wanted))
+        async with reading(self._engine) as connection:
+            while left:
+                part, left = left[:AT_ONCE], left[AT_ONCE:]
+                found.update(await connection.scalars(select(column).where(column.in_(part))))
+        return frozenset(found)
 
     async def forget(self, job_id: str, at: datetime) -> Forgotten:
         """Delete what a job said and answered; its charges, runs and times stay.
@@ -277,12 +332,17 @@ async def _update(connection: AsyncConnection, job_id: str, values: dict[str, An
     await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
 
 
-async def add_run(connection: AsyncConnection, job_id: str, run_id: str) -> None:
-    """A row for a run if there is none. Raises KeyConflict if it is another job's."""
+async def add_run(connection: AsyncConnection, job_id: str, run_id: str) -> Row[Any]:
+    """A row for a run if there is none; returns its job's, locked.
+
+    Raises NoSuchJob; KeyConflict if the run is another job's.
+    """
+    job = await lock_job(connection, job_id)
     await insert_new(connection, runs, run_id=run_id, job_id=job_id, settled=False)
     owner = await connection.scalar(select(runs.c.job_id).where(runs.c.run_id == run_id))
     if owner != job_id:
         raise KeyConflict(f"run {run_id} belongs to job {owner}, not to {job_id}")
+    return job
 
 
 async def _add_late(

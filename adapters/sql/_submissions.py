@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.sql._engine import reading
-from adapters.sql._records import add_run, lock_job
+from adapters.sql._records import add_run
 from adapters.sql._tables import runs
 from qsaga.core.errors import NoSuchJob
 from qsaga.core.submission import Intent, Quarantined, Resolution, WatchedRun
@@ -33,7 +33,6 @@ class SqlSubmissions:
             KeyConflict: the tag belongs to another job.
         """
         async with self._engine.begin() as connection:
-            await lock_job(connection, job_id)
             await add_run(connection, job_id, tag)
             return _intent(await _row(connection, tag), by)
 
@@ -72,7 +71,6 @@ class SqlSubmissions:
             KeyConflict: the tag belongs to another job.
         """
         async with self._engine.begin() as connection:
-            await lock_job(connection, job_id)
             await add_run(connection, job_id, tag)
             row = await _row(connection, tag, lock=True)
             if row is None or row.closed_by != by:

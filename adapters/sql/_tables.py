@@ -217,6 +217,7 @@ lineage = Table(
     Column("circuit_sha256", Words),
     Column("seed", BigInteger),
     Column("software", Text),
+    Index("ix_lineage_input_sha256", "input_sha256"),
 )
 """What an answer was made of; ``circuit_…`` is the compiled circuit of the answering run."""
 

@@ -51,7 +51,9 @@ def test_arrivals_follow_the_hour_of_the_day() -> None:
 
 
 # Where ``floor(now * 1e6) / 1e6`` is later than ``now``, and two others.
-@pytest.mark.parametrize("now", [1795271915.0000489, 1795271915.0000849, 1795271915.0001209, START, START + 0.1])
+@pytest.mark.parametrize(
+    "now", [1795271915.0000489, 1795271915.0000849, 1795271915.0001209, START, START + 0.1]
+)
 def test_a_world_does_not_begin_later_than_it_is_put_in_force(now: float) -> None:
     began = microsecond_before(now)
     assert began <= now

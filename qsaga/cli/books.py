@@ -11,7 +11,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from qsaga.cli.console import LONG, AsJson, By, amount, operated, out, print_json, valid
+from qsaga.cli.console import LONG, AsJson, By, amount, operated, out, print_json, scheduled, valid
 from qsaga.cli.views import Row, print_to, rows
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.ledger import Books, Statement, Tenant
@@ -21,6 +21,7 @@ from qsaga.core.operations import (
     PutTenant,
     Reconcile,
     Reconciliation,
+    Sweep,
     Tenants,
 )
 from qsaga.core.words import number
@@ -127,13 +128,19 @@ def books(*, by: By = None, json: AsJson = False) -> None:
 def reconcile(
     *,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Release what is held for jobs that have ended.")
+        bool,
+        typer.Option("--repair", help="Put right what ended jobs left behind."),
+    ] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Do nothing; show what the schedule's last one said.")
     ] = False,
     by: By = None,
     json: AsJson = False,
 ) -> None:
     """Compare books and provider; exit code 1 if they differ."""
-    report = operated(Reconcile(repair=repair), by, LONG)
+    if last and repair:
+        raise InvalidRequest("--last", "given beside --repair", "one of them")
+    report = scheduled("reconcile") if last else operated(Reconcile(repair=repair), by, LONG)
     found = report.reconciliation
     if json and found is not None:
         print_json(found)
@@ -142,6 +149,32 @@ def reconcile(
     else:
         print_to(out(), _reconciliation(found, report.text))
     raise typer.Exit(1 if found is not None and found.differences else 0)
+
+
+@app.command()
+def sweep(
+    *,
+    days: Annotated[
+        int, typer.Option("--days", help="Only files that nobody has used for so long.")
+    ] = 7,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete them; without, they are only counted.")
+    ] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Do nothing; show what the schedule's last one said.")
+    ] = False,
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """Find files in the data folder that no job and no workflow refers to."""
+    if last and delete:
+        raise InvalidRequest("--last", "given beside --delete", "one of them")
+    wanted = valid(Sweep, {"days": days, "delete": delete})
+    report = scheduled("sweep") if last else operated(wanted, by, LONG)
+    if json:
+        print_json(report)
+    else:
+        print(report.text)
 
 
 # --- from words to a tenant --------------------------------------------------------------------
@@ -215,6 +248,7 @@ def _books(found: Books, text: str) -> RenderableType:
 
 def _reconciliation(found: Reconciliation, text: str) -> RenderableType:
     pairs: list[Row] = [
+        ("at", f"{found.at:%Y-%m-%d %H:%M:%S} UTC"),
         ("provider", found.provider),
         ("result", text),
         ("remote jobs", str(found.remote_jobs)),
@@ -224,11 +258,15 @@ def _reconciliation(found: Reconciliation, text: str) -> RenderableType:
     if found.account_consumed is not None:
         limit = "" if found.account_limit is None else f" of {found.account_limit:g}"
         pairs.append(("whole account", f"{found.account_consumed:g}{limit} quantum seconds used"))
-    pairs += [("difference", one.text) for one in found.differences]
+    for one in found.differences:
+        pairs += [("difference", one.text), ("what to do", one.advice or "-")]
     pairs += [
         ("held, job ended", f"{one.job_id} since {one.at:%Y-%m-%d %H:%M} UTC")
         for one in found.orphans
     ]
     pairs += [("ended from outside", job_id) for job_id in found.lost]
     pairs += [("released", key) for key in found.released]
+    # What was released stands above by its key.
+    pairs += [("repaired", text) for text in found.repaired if not text.startswith("reservation ")]
+    pairs += [("not yet", text) for text in found.left]
     return rows(pairs)

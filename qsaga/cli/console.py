@@ -63,6 +63,11 @@ def operated(
     return with_client(lambda client: client.operate(operation, by=by, **limit))
 
 
+def scheduled(kind: str) -> OperationReport:
+    """Connect and fetch the report of what the schedule of that kind did last."""
+    return with_client(lambda client: client.last_scheduled(kind))
+
+
 def valid(model: type[Message], data: dict[str, Any], prefix: str = "") -> Message:
     """The message that the words amount to. Raises InvalidRequest with the path of the field."""
     try:

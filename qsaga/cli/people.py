@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -26,7 +28,9 @@ from qsaga.cli.requests import split_job
 from qsaga.cli.views import Row, print_to, rows
 from qsaga.client import QsagaClient, tenant_name
 from qsaga.core.approval import ApprovalRecord, ApprovalRequest, Decided, Verdict
-from qsaga.core.errors import QsagaError
+from qsaga.core.errors import InvalidRequest, QsagaError
+from qsaga.core.supplied import SuppliedAnswer
+from qsaga.core.validation import invalid_request
 from qsaga.core.words import duration, money, number
 from qsaga.handle import decision_of
 
@@ -59,10 +63,16 @@ def approve(
         float | None,
         typer.Option("--quantum-seconds", help="The most it may be charged, below what was asked."),
     ] = None,
+    answer: Annotated[
+        Path | None,
+        typer.Option(
+            "--answer", help="JSON file with the answer, where the answer itself is asked for."
+        ),
+    ] = None,
     by: By = None,
     json: AsJson = False,
 ) -> None:
-    """Say yes to a job that waits for a person."""
+    """Say yes to a job that waits for a person, or answer it."""
     decision = decision_of(
         Verdict.APPROVE,
         why,
@@ -70,6 +80,7 @@ def approve(
         by=by,
         money=amount(money, "money"),
         quantum_seconds=quantum_seconds,
+        answer=_answer(answer),
     )
 
     async def work(client: QsagaClient) -> tuple[Decided, ApprovalRecord | None]:
@@ -102,14 +113,28 @@ def reject(job: Job, *, why: Why, by: By = None, json: AsJson = False) -> None:
         print(f"{split_job(job)} rejected by {decided.by}")
 
 
+def _answer(path: Path | None) -> SuppliedAnswer | None:
+    if path is None:
+        return None
+    try:
+        return SuppliedAnswer.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidRequest("--answer", f"{path}: {error.strerror}", "a JSON file") from error
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
 def _waiting(record: ApprovalRecord, now: datetime) -> RenderableType:
     request, terms = record.request, record.request.terms
     left = (request.expires - now).total_seconds()
     pairs: list[Row] = [
         ("job", Text(request.job_id, style="bold")),
         ("plan", request.plan),
-        ("cost", _cost(request)),
-        ("queue", _queue(request)),
+        *(
+            [("wanted", f"the answer, {request.answers}")]
+            if request.answers
+            else [("cost", _cost(request)), ("queue", _queue(request))]
+        ),
         ("asked", f"{terms.rule}: {terms.because}"),
         ("submitted by", request.submitter or "nobody who gave a name"),
         ("job is of", f"{request.environment}, data {request.sensitivity}"),

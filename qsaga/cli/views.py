@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -16,7 +16,15 @@ from qsaga.core.facts import Decision
 from qsaga.core.lineage import Lineage
 from qsaga.core.ports import Charge
 from qsaga.core.records import JobRecord
-from qsaga.core.results import Answer, Cost, EstimateAnswer, JobResult, OptimiseAnswer, SampleAnswer
+from qsaga.core.results import (
+    Answer,
+    Comparison,
+    Cost,
+    EstimateAnswer,
+    JobResult,
+    OptimiseAnswer,
+    SampleAnswer,
+)
 from qsaga.core.runs import JobAccount, Progress
 from qsaga.core.states import JobState
 from qsaga.core.words import at, duration, money, stamp
@@ -120,12 +128,7 @@ def result_view(result: JobResult, paid: Cost | None = None) -> RenderableType:
 def account_view(account: JobAccount) -> Group:
     """A result and everything that belongs to it."""
     result = account.result
-    parts: list[RenderableType] = [result_view(result, account.cost())]
-    if result.decision is not None:
-        parts += [_title("decision"), decision_view(result.decision)]
-        parts += [_title("tags"), _tags(result.decision, result.lineage)]
-    if result.approval is not None:
-        parts += [_title("approval"), approval_view(result.approval)]
+    parts: list[RenderableType] = [result_view(result, account.cost()), *_decided(result)]
     if result.attempts:
         parts += [_title("attempts"), _attempts(result)]
     if result.transitions:
@@ -179,6 +182,26 @@ def record_view(record: JobRecord) -> Group:
     if record.charges:
         parts += [_title("charges"), _charges(record.charges)]
     return Group(*parts)
+
+
+def _decided(result: JobResult) -> Iterator[RenderableType]:
+    if result.decision is not None:
+        yield from (_title("decision"), decision_view(result.decision))
+        yield from (_title("tags"), _tags(result.decision, result.lineage))
+    for name, record in (("approval", result.approval), ("review", result.review)):
+        if record is not None:
+            yield from (_title(name), approval_view(record))
+    if (both := result.comparison) is not None:
+        yield from (_title("hardware and classical"), rows(_beside(both)))
+
+
+def _beside(both: Comparison) -> list[Row]:
+    return [
+        ("hardware", f"{both.hardware:g}"),
+        (both.classical_rung.value, f"{both.classical:g}"),
+        ("gain of hardware", f"{both.gain:+g}"),
+        ("served", both.served.value),
+    ]
 
 
 def approval_view(record: ApprovalRecord) -> Table:

@@ -45,6 +45,7 @@ class Admission(Contract):
         submitter: who started the job: verified, or as the request says.
         guarded: who signals this job must prove who he is.
         left: what the tenant has left, in words.
+        queues: task queues of the roles of workers; empty where there is one queue for all.
     """
 
     decision: Decision
@@ -55,6 +56,7 @@ class Admission(Contract):
     submitter: str | None = None
     guarded: bool = False
     left: str = ""
+    queues: dict[str, str] = {}
 
 
 class ReadmitInput(Contract):

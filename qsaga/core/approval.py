@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from qsaga.core.contract import Contract, Seconds, StrictContract
+from qsaga.core.supplied import SuppliedAnswer
 
 DECIDE = "decide"
 """Update and signal by which an approver decides."""
@@ -65,7 +66,9 @@ class ApprovalRequest(Contract):
     """All that a person needs to decide.
 
     ``asked`` and ``expires`` are the workflow's times; ``plan`` says in words what would happen;
-    ``expected_money`` is the forecast, ``ceiling`` the most that can be charged.
+    ``expected_money`` is the forecast, ``ceiling`` the most that can be charged. ``answers`` says
+    that the answer itself is asked for: it must be ``given`` with the decision, or the one that
+    ``plan`` shows may be accepted as well.
     """
 
     job_id: str
@@ -83,6 +86,7 @@ class ApprovalRequest(Contract):
     sensitivity: str = ""
     environment: str = ""
     left: str = ""
+    answers: Literal["", "given", "given or accepted"] = ""
 
 
 class Verdict(StrEnum):
@@ -101,6 +105,7 @@ class ApprovalDecision(StrictContract):
         why: the reason, for the record.
         quantum_seconds: approve with this budget in place of the job's, if lower.
         money: approve with this budget in place of the job's, if lower; in the job's currency.
+        answer: where a person is asked for the answer itself.
     """
 
     verdict: Verdict
@@ -108,13 +113,14 @@ class ApprovalDecision(StrictContract):
     why: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
     quantum_seconds: Annotated[float, Field(ge=0, le=1e6)] | None = None
     money: Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)] | None = None
+    answer: SuppliedAnswer | None = None
 
     @model_validator(mode="after")
     def _a_rejection_has_no_budget(self) -> Self:
         if self.verdict is Verdict.REJECT and (
-            self.quantum_seconds is not None or self.money is not None
+            self.quantum_seconds is not None or self.money is not None or self.answer is not None
         ):
-            raise ValueError("a rejection takes no budget (allowed: verdict approve)")
+            raise ValueError("a rejection takes no budget and no answer (allowed: verdict approve)")
         return self
 
     @property
@@ -184,6 +190,10 @@ def judge(record: ApprovalRecord | None, decision: ApprovalDecision, by: str, at
         d.by == by and d.decision.verdict is Verdict.APPROVE for d in record.counted
     ):
         return f"already approved by {by!r}; another person must approve as well"
+    if decision.answer is not None and not request.answers:
+        return "answer: no answer is asked for, a yes or no is"
+    if decision.verdict is Verdict.APPROVE and request.answers == "given" and not decision.answer:
+        return "answer: missing (allowed: an assignment, counts, or values with standard errors)"
     return _not_lower(request, decision)
 
 

@@ -8,8 +8,7 @@ from qsaga.core.admission import Admission
 from qsaga.core.approval import Alternative, ApprovalRecord, ApprovalRequest, ApprovalTerms
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
-from qsaga.core.outcome import FALLBACK_LAYER
-from qsaga.core.states import Rung
+from qsaga.core.states import CLASSICAL_LAYER, HARDWARE_RUNGS, Rung
 
 
 def approval_request(
@@ -63,17 +62,48 @@ def _alternatives(request: JobRequest, decision: Decision) -> tuple[Alternative,
     open_rungs = tuple(
         Alternative(
             rung=rung.value,
-            text=f"up to {request.budgets.seconds(FALLBACK_LAYER[rung]):g} s of classical work",
+            text=_text(request, rung),
             currency=currency,
         )
         for rung in decision.ladder
-        if rung is not Rung.HARDWARE
+        if rung not in HARDWARE_RUNGS
     )
     closed = tuple(
         Alternative(rung=refusal.rung.value, text=f"not possible: {refusal.reason}")
         for refusal in decision.refused
     )
     return open_rungs + closed
+
+
+def _text(request: JobRequest, rung: Rung) -> str:
+    if rung in CLASSICAL_LAYER:
+        return f"up to {request.budgets.seconds(CLASSICAL_LAYER[rung]):g} s of classical work"
+    return "an earlier answer" if rung is Rung.CACHED else "a person's answer"
+
+
+def review_request(
+    request: JobRequest,
+    admission: Admission,
+    terms: ApprovalTerms,
+    asked: datetime,
+    seconds: float,
+    known: str,
+) -> ApprovalRequest:
+    """The question for the answer itself; ``known`` is one that may be accepted, in words."""
+    facts = admission.decision.facts
+    size = f"{facts.variables} variables" if facts.variables else f"{facts.qubits} qubits"
+    return ApprovalRequest(
+        job_id=request.job_id,
+        tenant=request.tenant,
+        submitter=admission.submitter,
+        terms=terms,
+        asked=asked,
+        expires=asked + timedelta(seconds=min(seconds, terms.expires)),
+        plan=f"{facts.verb} of {size}: " + (f"{known} may be accepted" if known else "no answer"),
+        sensitivity=request.sensitivity.value,
+        environment=request.environment,
+        answers="given or accepted" if known else "given",
+    )
 
 
 def refusal_text(record: ApprovalRecord) -> str:

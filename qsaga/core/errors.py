@@ -17,6 +17,8 @@ QsagaError
 ├── SolverError             a solver refused its input                    (never retried)
 ├── DeadlineExceeded        a layer used up its time                      (never retried)
 ├── Unreachable             Temporal cannot be reached
+├── UnknownKey              a payload is encrypted with a key that is not in the key file (retried)
+├── PayloadDamaged          an encrypted payload does not open with its key (never retried)
 └── NoSuchJob               nothing is known of the job
 """
 
@@ -169,6 +171,17 @@ class Unreachable(QsagaError):
     http_status = 503
 
 
+class UnknownKey(QsagaError):
+    """A payload is encrypted with a key that the key file does not have (yet)."""
+
+    retryable = True
+    http_status = 503
+
+
+class PayloadDamaged(QsagaError):
+    """An encrypted payload was changed, cut off, or is not what its metadata say."""
+
+
 class NoSuchJob(QsagaError):
     """Nothing is known of a job of that id."""
 
@@ -196,6 +209,8 @@ BY_NAME: dict[str, type[QsagaError]] = {
         SolverError,
         DeadlineExceeded,
         Unreachable,
+        UnknownKey,
+        PayloadDamaged,
         NoSuchJob,
     )
 }

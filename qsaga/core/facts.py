@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from qsaga.core.approval import ApprovalTerms, Ceiling
-from qsaga.core.contract import Contract
+from qsaga.core.contract import Contract, Seconds, StrictContract
 from qsaga.core.jobs import Sensitivity
 from qsaga.core.states import Rung
 
@@ -59,6 +59,9 @@ class Facts(Contract):
         template_runs: how many jobs of it have been answered for the tenant.
         approved: a person has said yes already.
         withheld: why hardware is not open to this job, whatever the policy says.
+        cached_age: seconds since the tenant's newest answer to the same input; None if there is
+            none, or no ladder asks for it.
+        learned: name of the installed estimator; empty if there is none.
     """
 
     verb: Verb
@@ -82,6 +85,8 @@ class Facts(Contract):
     template_runs: int = 0
     approved: bool = False
     withheld: str = ""
+    cached_age: float | None = None
+    learned: str = ""
 
 
 class Forecast(Contract):
@@ -96,6 +101,19 @@ class Forecast(Contract):
     money: Decimal
     currency: str
     ceiling: Ceiling | None = None
+
+
+class HedgeTerms(StrictContract):
+    """Classical work beside the hardware, so that the answer is never worse than without it.
+
+    Args:
+        after: seconds that the hardware may take before it begins; jobs that are answered sooner
+            never pay for it.
+        seconds: of work; None is the job's budget ``solve``.
+    """
+
+    after: Annotated[float, Field(ge=0, le=7 * 86400)] = 30.0
+    seconds: Seconds | None = None
 
 
 class Refusal(Contract):
@@ -120,6 +138,11 @@ class Decision(Contract):
         facts: what the decision was based on.
         approval: what is asked of a person before the job may go on.
         on_expiry: what happens if nobody says anything.
+        alternates: further runs that fit, best first, for the rung ``other_backend``.
+        hedge: classical work beside the hardware; None is none.
+        top_ups: how many more runs may buy the shots that an answer lacks.
+        review: what is asked of a person on the rung ``manual``.
+        cached_max_age: how old an answer the rung ``cached`` may serve, in seconds.
         shortage: in a plan, why the tenant's budgets would refuse the job.
     """
 
@@ -134,6 +157,11 @@ class Decision(Contract):
     facts: Facts
     approval: ApprovalTerms | None = None
     on_expiry: Literal["end", "fallback"] = "end"
+    alternates: tuple[Forecast, ...] = ()
+    hedge: HedgeTerms | None = None
+    top_ups: int = 0
+    review: ApprovalTerms | None = None
+    cached_max_age: float | None = None
     shortage: str = ""
     detail: dict[str, JsonValue] = Field(default_factory=dict)
 

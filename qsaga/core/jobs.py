@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from qsaga.core.approval import Person
 from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
-from qsaga.core.states import Layer, Rung
+from qsaga.core.states import OPTIMISE_RUNGS, Layer, Rung
 
 MAX_SHOTS = 1_000_000
 MAX_ANGLES = 64
@@ -284,10 +284,14 @@ class JobRequest(StrictContract):
                 "budgets.quantum_seconds is 0 but route is hardware "
                 "(allowed: above 0, or another route)"
             )
-        if self.route is Rung.ANNEALING and self.workload.kind != "optimise":
+        if self.route in OPTIMISE_RUNGS and self.workload.kind != "optimise":
             raise ValueError(
-                f"route annealing cannot answer workload {self.workload.kind!r} "
+                f"route {self.route.value} cannot answer workload {self.workload.kind!r} "
                 "(allowed: hardware, simulator)"
+            )
+        if self.route is Rung.OTHER_BACKEND:
+            raise ValueError(
+                "route other_backend only follows hardware on a ladder (allowed: hardware)"
             )
         return self
 

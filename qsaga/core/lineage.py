@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from qsaga.core.contract import ArtefactRef, Contract, canonical_json, digest
+from qsaga.core.states import CIRCUIT_RUNGS
 
 if TYPE_CHECKING:  # results, which steps are made of, hold a Lineage
     from qsaga.core.facts import Decision
@@ -91,8 +92,8 @@ def lineage_of(
     """
     facts = raw.circuit if raw else None
     circuit = encoded.circuit if encoded else None
-    # A circuit was made for the ladder, but annealing answered from the model.
-    ran = circuit is not None and (raw is None or raw.rung.value != "annealing")
+    # A circuit was made for the ladder, but another rung may have answered from the model.
+    ran = circuit is not None and (raw is None or raw.rung in CIRCUIT_RUNGS)
     kept = (encoded.model or circuit) if encoded else None
     return Lineage(
         input_sha256=(encoded and encoded.input_sha256) or input_digest(request.workload),

@@ -55,12 +55,25 @@ class CheckBooks(StrictContract):
 class Reconcile(StrictContract):
     """Compare the ledger with what the provider says of this deployment's jobs.
 
-    Nothing is corrected, except that with ``repair`` reservations of which neither job nor run is
-    at work are released, and jobs that were ended from outside are closed as failed.
+    With ``repair`` what no workflow at work accounts for is ended, booked, released and closed. A
+    difference between books and provider is never corrected. ``days``: of remote jobs that were
+    booked longer ago the charge is not asked for again; None asks for all.
     """
 
     kind: Literal["reconcile"] = "reconcile"
     repair: bool = False
+    days: Annotated[int, Field(ge=1, le=36500)] | None = None
+
+
+class Sweep(StrictContract):
+    """Count the files that no job and no workflow refers to; with ``delete``, delete them.
+
+    ``days``: only those that nobody has stored or used for so long.
+    """
+
+    kind: Literal["sweep"] = "sweep"
+    days: Annotated[int, Field(ge=1, le=36500)] = 7
+    delete: bool = False
 
 
 class GetRecord(StrictContract):
@@ -137,6 +150,7 @@ Operation = Annotated[
     | GetStatement
     | CheckBooks
     | Reconcile
+    | Sweep
     | GetRecord
     | Reproduce
     | GetHistory
@@ -155,6 +169,7 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "statement": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
     "books": (Role.OPERATOR, Role.AUDITOR),
     "reconcile": (Role.OPERATOR,),
+    "sweep": (Role.OPERATOR,),
     "record": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
     "reproduce": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
     "history": (Role.SUBMITTER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR),
@@ -168,31 +183,43 @@ ROLES: dict[str, tuple[Role, ...]] = {
 """Any one of these roles is enough."""
 
 
+def schedule_id(deployment: str, kind: str) -> str:
+    """Id of the Temporal Schedule that asks for an operation of that kind."""
+    return f"qsaga/{deployment}/{kind}"
+
+
 class OperationInput(Contract):
     """An operation, and who says that he asks for it where identity is off.
 
-    ``id`` is the workflow's, so that repeating a step writes one audit entry.
+    ``id`` is the workflow's, so that repeating a step writes one audit entry. ``seal`` is in what
+    a schedule of the deployment asks for: nobody is there to show a token.
     """
 
     operation: Operation
     by: Person | None = None
+    seal: Annotated[str, Field(max_length=256)] = ""
 
 
 class Difference(Contract):
-    """Where the ledger and the provider do not agree; ``booked`` None is a job unknown to us."""
+    """Where the ledger and the provider do not agree; ``booked`` None is a job unknown to us.
+
+    ``advice`` is what a person can do about it.
+    """
 
     provider_job_id: str
     run_id: str | None
     booked: Decimal | None
     provider: Decimal | None
     text: str
+    advice: str = ""
 
 
 class Reconciliation(Contract):
     """The ledger beside the provider, in quantum seconds.
 
     ``account_consumed`` is what the provider says of the whole account, which other deployments
-    may share; None where it does not say.
+    may share; None where it does not say. ``repaired`` says what was done, a line for each thing;
+    ``left`` what could not be done now, and why.
     """
 
     at: datetime
@@ -206,6 +233,22 @@ class Reconciliation(Contract):
     orphans: tuple[Reservation, ...] = ()
     lost: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+class Swept(Contract):
+    """Files that nobody refers to, by store: how many, and their size in bytes.
+
+    ``files`` lay there long enough, ``garbage`` of them nobody refers to, ``deleted`` are gone.
+    """
+
+    store: str
+    files: int
+    garbage: int
+    garbage_bytes: int
+    deleted: int = 0
+    deleted_bytes: int = 0
 
 
 class OperationReport(Contract):
@@ -222,3 +265,4 @@ class OperationReport(Contract):
     audit: tuple[AuditRow, ...] = ()
     forgotten: tuple[str, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
+    swept: tuple[Swept, ...] = ()

@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from qsaga.core.facts import Decision
 from qsaga.core.ports import LateResult
-from qsaga.core.results import JobResult, OptimiseAnswer, Unanswered
-from qsaga.core.states import JobState, Layer, Rung
+from qsaga.core.results import Answer, Comparison, JobResult, OptimiseAnswer, Unanswered
+from qsaga.core.states import CLASSICAL_LAYER, HARDWARE_RUNGS, JobState, Layer, Rung
 
 FALLBACK_LAYER: dict[Rung, Layer] = {
     Rung.HARDWARE: Layer.EXECUTION,
-    Rung.SIMULATOR: Layer.SIMULATE,
-    Rung.ANNEALING: Layer.SOLVE,
+    Rung.OTHER_BACKEND: Layer.EXECUTION,
+    **CLASSICAL_LAYER,
+    Rung.CACHED: Layer.RETRIEVAL,
+    Rung.MANUAL: Layer.APPROVAL,
 }
 """The layer whose budget bounds a rung's own work."""
 
 
-def answered_state(decision: Decision, answered_by: Rung) -> JobState:
-    """``completed`` if the rung that was wanted answered, else ``degraded``."""
-    return JobState.COMPLETED if answered_by is decision.wanted else JobState.DEGRADED
+def answered_state(decision: Decision, answered: Collection[Rung]) -> JobState:
+    """``completed`` if the rung that was wanted answered, else ``degraded``.
+
+    Another backend is hardware as well. A hedge may have found better: the hardware that was
+    wanted has answered all the same.
+    """
+    wanted = HARDWARE_RUNGS if decision.wanted in HARDWARE_RUNGS else {decision.wanted}
+    return JobState.DEGRADED if wanted.isdisjoint(answered) else JobState.COMPLETED
+
+
+def better(answer: Answer, than: Answer) -> bool:
+    """Whether an answer is to be served in place of another: by its verified objective."""
+    if not (isinstance(answer, OptimiseAnswer) and isinstance(than, OptimiseAnswer)):
+        return False
+    gain = answer.quality.objective - than.quality.objective
+    return gain > 0 if answer.quality.sense == "maximise" else gain < 0
+
+
+def compare(beside: Sequence[tuple[Rung, OptimiseAnswer]], served: Rung) -> Comparison | None:
+    """The best of hardware beside the best of our own machines; None if one of them is missing."""
+    sense = 1 if beside and beside[0][1].quality.sense == "maximise" else -1
+
+    def best(hardware: bool) -> tuple[Rung, float] | None:
+        found = [
+            (rung, answer.quality.objective)
+            for rung, answer in beside
+            if (rung in HARDWARE_RUNGS) is hardware
+        ]
+        return max(found, key=lambda each: sense * each[1], default=None)
+
+    quantum, classical = best(True), best(False)
+    if quantum is None or classical is None:
+        return None
+    return Comparison(
+        hardware=quantum[1],
+        classical=classical[1],
+        classical_rung=classical[0],
+        gain=sense * (quantum[1] - classical[1]),
+        served=served,
+    )
 
 
 def unanswered_state(

@@ -9,6 +9,7 @@ from temporalio import activity
 
 from qsaga.core.approval import ApprovalDecision, ApprovalRecord, Decided
 from qsaga.core.contract import Contract
+from qsaga.core.jobs import Workload
 from qsaga.core.operations import Operation, OperationReport
 from qsaga.core.records import Notice
 
@@ -17,7 +18,8 @@ class ReviewInput(Contract):
     """A decision to weigh, in the state in which the workflow received it.
 
     ``number`` counts the decisions of the job, so that repeating a review writes one audit
-    entry; ``guarded`` says that the caller must prove who he is.
+    entry; ``guarded`` says that the caller must prove who he is. ``workload`` is given where the
+    answer itself is asked for, to check one that comes with the decision.
     """
 
     record: ApprovalRecord
@@ -25,6 +27,7 @@ class ReviewInput(Contract):
     at: datetime
     number: int
     guarded: bool
+    workload: Workload | None = None
 
 
 class ReviewStep(ABC):
@@ -46,12 +49,16 @@ class NotifyStep(ABC):
 
 
 class OperateInput(Contract):
-    """An operation; ``id`` is the workflow's, ``by`` whom the caller says he is."""
+    """An operation; ``id`` is the workflow's, ``by`` whom the caller says he is.
+
+    ``seal`` shows that a schedule of the deployment asks.
+    """
 
     id: str
     operation: Operation
     by: str | None
     at: datetime
+    seal: str = ""
 
 
 class OperateStep(ABC):

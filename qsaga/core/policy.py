@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from qsaga.core.approval import Ceiling
 from qsaga.core.approval_rule import ApprovalRule
-from qsaga.core.contract import StrictContract
+from qsaga.core.contract import Seconds, StrictContract
 from qsaga.core.errors import InvalidRequest, PolicyRefused
 from qsaga.core.facts import (
     VERBS,
@@ -22,13 +22,15 @@ from qsaga.core.facts import (
     Environment,
     Facts,
     Forecast,
+    HedgeTerms,
     Refusal,
     Verb,
     as_sensitive,
 )
 from qsaga.core.jobs import Sensitivity
+from qsaga.core.ladder import ManualReview, closed_rungs
 from qsaga.core.ledger import Currency
-from qsaga.core.states import Rung
+from qsaga.core.states import HARDWARE_RUNGS, OPTIMISE_RUNGS, Rung
 
 
 class Price(StrictContract):
@@ -136,6 +138,14 @@ class Policy(StrictContract):
         version: named in every decision.
         hardware: what is assumed of hardware.
         simulator_max_qubits: larger circuits are not simulated.
+        exact_max_variables: up to so many variables the rung ``exact`` tries every assignment.
+        cached_max_age: how old an answer to the same input the rung ``cached`` may serve, in
+            seconds; None serves none.
+        hedge: classical work beside the hardware for optimise jobs whose ladder has annealing;
+            None is none.
+        top_ups: how many more hardware runs, within the job's budgets, may buy the shots or the
+            precision that an answer lacks.
+        review: who is asked on the rung ``manual``.
         ladders: for each verb the rungs that may answer it, best first. The rung that a rule
             chooses is tried first, then the others in this order.
         rules: the first that applies chooses.
@@ -145,6 +155,11 @@ class Policy(StrictContract):
     version: str
     hardware: HardwareTerms = HardwareTerms()
     simulator_max_qubits: Annotated[int, Field(ge=1, le=32)] = 24
+    exact_max_variables: Annotated[int, Field(ge=1, le=24)] = 20
+    cached_max_age: Seconds | None = None
+    hedge: HedgeTerms | None = None
+    top_ups: Annotated[int, Field(ge=0, le=5)] = 0
+    review: ManualReview = ManualReview()
     ladders: dict[Verb, Annotated[tuple[Rung, ...], Field(min_length=1)]]
     rules: tuple[Rule, ...]
     approvals: tuple[ApprovalRule, ...] = ()
@@ -154,8 +169,7 @@ class Policy(StrictContract):
         for verb in VERBS:
             if verb not in self.ladders:
                 raise ValueError(f"ladders.{verb}: missing (allowed: a list of rungs)")
-            if verb != "optimise" and Rung.ANNEALING in self.ladders[verb]:
-                raise ValueError(f"ladders.{verb}: annealing cannot answer this workload")
+            self._check_ladder(verb)
         for rule in self.rules:
             for verb in rule.verbs or tuple(self.ladders):
                 if rule.route not in self.ladders[verb]:
@@ -163,6 +177,20 @@ class Policy(StrictContract):
                         f"rules.{rule.name}: route {rule.route} is not on the ladder of {verb}"
                     )
         return self
+
+    def _check_ladder(self, verb: Verb) -> None:
+        ladder = self.ladders[verb]
+        for rung in ladder:
+            if verb != "optimise" and rung in OPTIMISE_RUNGS:
+                raise ValueError(f"ladders.{verb}: {rung.value} cannot answer this workload")
+            if ladder.count(rung) > 1:
+                raise ValueError(f"ladders.{verb}: {rung.value} is there twice")
+        if Rung.OTHER_BACKEND in ladder[: self._first_hardware(verb)]:
+            raise ValueError(f"ladders.{verb}: other_backend has to come after hardware")
+
+    def _first_hardware(self, verb: Verb) -> int | None:
+        ladder = self.ladders[verb]
+        return ladder.index(Rung.HARDWARE) if Rung.HARDWARE in ladder else None
 
 
 def forecast(policy: Policy, facts: Facts, backend: BackendFacts) -> Forecast:
@@ -219,16 +247,13 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         rule = chosen.name if chosen else "first of the ladder"
         because = chosen.because if chosen else "no rule applies"
     order = (wanted, *(rung for rung in policy.ladders[facts.verb] if rung is not wanted))
-    target, refusals = _target(policy, facts)
-    blocked: dict[Rung, str] = {}
+    fitting, refusals = _fitting(policy, facts)
+    target = fitting[0] if fitting else None
+    blocked = closed_rungs(policy, facts)
     if target is None:
         blocked[Rung.HARDWARE] = refusals
-    if facts.qubits > policy.simulator_max_qubits:
-        blocked[Rung.SIMULATOR] = (
-            f"{facts.qubits} qubits, the simulator takes {policy.simulator_max_qubits}"
-        )
-    if facts.verb != "optimise":
-        blocked[Rung.ANNEALING] = f"annealing cannot answer {facts.verb}"
+    if len(fitting) < 2:
+        blocked[Rung.OTHER_BACKEND] = refusals or "no second backend fits"
     asks: ApprovalRule | None = None
     if not facts.approved:
         first = next((rung for rung in order if rung not in blocked), None)
@@ -237,7 +262,8 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         if behind is not None and behind is not asks:
             # Nobody is asked for money that most likely is not spent, and who is asked for
             # something else does not say yes to it.
-            blocked[Rung.HARDWARE] = f"as a fallback it would need approval: {behind.because}"
+            why = f"as a fallback it would need approval: {behind.because}"
+            blocked |= dict.fromkeys(HARDWARE_RUNGS, why)
             target = None
     open_rungs = tuple(rung for rung in order if rung not in blocked)
     refused = tuple(Refusal(rung=rung, reason=blocked[rung]) for rung in order if rung in blocked)
@@ -246,6 +272,7 @@ def decide(policy: Policy, facts: Facts) -> Decision:
             "no way to answer this job: "
             + "; ".join(f"{refusal.rung.value}: {refusal.reason}" for refusal in refused)
         )
+    hedged = target is not None and facts.verb == "optimise" and Rung.ANNEALING in open_rungs
     if wanted in blocked:
         because = f"{because}, but {blocked[wanted]}"
     return Decision(
@@ -260,6 +287,11 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         facts=facts,
         approval=asks.terms() if asks else None,
         on_expiry=asks.on_expiry if asks else "end",
+        alternates=fitting[1:] if Rung.OTHER_BACKEND in open_rungs else (),
+        hedge=policy.hedge if hedged else None,
+        top_ups=policy.top_ups,
+        review=policy.review.terms() if Rung.MANUAL in open_rungs else None,
+        cached_max_age=policy.cached_max_age,
     )
 
 
@@ -292,27 +324,27 @@ def _refuse_impossible(policy: Policy, facts: Facts) -> None:
         )
 
 
-def _target(policy: Policy, facts: Facts) -> tuple[Forecast | None, str]:
-    """The backend with the shortest expected queue, or why there is none."""
+def _fitting(policy: Policy, facts: Facts) -> tuple[tuple[Forecast, ...], str]:
+    """What may take the job, shortest expected queue first, or why nothing may."""
     if not policy.hardware.enabled:
-        return None, "hardware is switched off"
+        return (), "hardware is switched off"
     terms = policy.hardware
     if facts.withheld:
-        return None, facts.withheld
+        return (), facts.withheld
     if facts.sensitivity.level > terms.max_sensitivity.level:
-        return None, (
+        return (), (
             f"data of sensitivity {facts.sensitivity.value!r} may not leave "
             f"(the policy lets out up to {terms.max_sensitivity.value!r})"
         )
     if facts.environment not in terms.environments:
-        return None, f"the policy keeps jobs of environment {facts.environment!r} off the hardware"
+        return (), f"the policy keeps jobs of environment {facts.environment!r} off the hardware"
     if facts.verb == "optimise" and facts.qubits > policy.hardware.optimise_max_qubits:
-        return None, (
+        return (), (
             f"{facts.qubits} qubits is too big for the hardware "
             f"(the policy takes {policy.hardware.optimise_max_qubits})"
         )
     if facts.provider_trouble:
-        return None, f"the provider cannot be reached: {facts.provider_trouble}"
+        return (), f"the provider cannot be reached: {facts.provider_trouble}"
     asked = [b for b in facts.backends if facts.backend in (None, b.name)]
     reasons: list[str] = []
     fitting: list[Forecast] = []
@@ -326,8 +358,9 @@ def _target(policy: Policy, facts: Facts) -> tuple[Forecast | None, str]:
             fitting.append(expected)
     if fitting:
         # An unknown queue sorts last: it is taken only where nothing better is known.
-        return min(fitting, key=lambda f: (f.queue_seconds is None, f.queue_seconds or 0.0)), ""
-    return None, "; ".join(reasons) or "no backend is offered"
+        order = sorted(fitting, key=lambda f: (f.queue_seconds is None, f.queue_seconds or 0.0))
+        return tuple(order), ""
+    return (), "; ".join(reasons) or "no backend is offered"
 
 
 def _trouble(facts: Facts, backend: BackendFacts, expected: Forecast, region: str | None) -> str:

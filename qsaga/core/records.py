@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal, Protocol
 
@@ -12,7 +13,7 @@ from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
 from qsaga.core.ports import Charge, LateResult
-from qsaga.core.results import JobResult
+from qsaga.core.results import JobResult, Provenance
 
 
 class JobOpening(Contract):
@@ -87,13 +88,22 @@ class HistoryRow(Contract):
     seconds: float | None
 
 
+class EarlierAnswer(Contract):
+    """An answered job whose output can be served again: ``provenance.artefacts["result"]``."""
+
+    job_id: str
+    closed: datetime
+    provenance: Provenance
+
+
 class BookedRun(Contract):
-    """A remote job as it was booked."""
+    """A remote job as it was booked; of role ``session``, a session beyond its jobs."""
 
     provider_job_id: str
     job_id: str
     run_id: str
     quantum_seconds: float
+    role: str = "run"
 
 
 class Forgotten(Contract):
@@ -143,6 +153,12 @@ class JobRecords(Protocol):
     async def template_runs(self, tenant: str, template: str) -> int:
         """How many jobs of the template have been answered for the tenant."""
 
+    async def newest_answer(self, tenant: str, input_sha256: str) -> EarlierAnswer | None:
+        """The tenant's newest computed answer to the same input that has not been forgotten.
+
+        An answer that was itself an earlier one, a person's or an estimator's does not count.
+        """
+
     async def closed_before(self, tenant: str | None, moment: datetime) -> tuple[str, ...]:
         """Jobs closed before ``moment`` that have no open run and are not forgotten, by id."""
 
@@ -155,8 +171,20 @@ class JobRecords(Protocol):
     async def owner(self, run_id: str) -> str | None:
         """The job of a run; None if there is no such run."""
 
-    async def booked(self, provider: str) -> tuple[BookedRun, ...]:
-        """Every remote job of a provider that was ever booked."""
+    async def booked(self, provider: str, run_id: str | None = None) -> tuple[BookedRun, ...]:
+        """Every remote job of a provider that was ever booked; those of one run, if it is named."""
+
+    async def open_accounts(self) -> dict[str, str]:
+        """The job of each run whose account is open, by run."""
+
+    async def oldest_needed(self) -> datetime | None:
+        """When the oldest job was opened that is not closed, or has a run that is not."""
+
+    async def unknown(self, job_ids: Collection[str]) -> tuple[str, ...]:
+        """Those of the ids of which there is no row."""
+
+    async def referred(self, hashes: Collection[str]) -> frozenset[str]:
+        """Those of the SHA-256 hashes under which an artefact of some job is kept."""
 
     async def forget(self, job_id: str, at: datetime) -> Forgotten:
         """Delete what a job said and answered. Safe to repeat.
@@ -183,6 +211,7 @@ AuditAction = Literal[
     "rebuild",
     "forget",
     "retain",
+    "sweep",
     "read",
     "resolve",
 ]

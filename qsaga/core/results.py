@@ -192,6 +192,20 @@ class Compensation(Contract):
     detail: str = ""
 
 
+class Comparison(Contract):
+    """Hardware and our own machines on the same input, each with its best verified objective.
+
+    ``gain`` is by how much hardware was better, negative where it was worse, in the unit of the
+    objective; ``served`` is the rung whose answer was served.
+    """
+
+    hardware: float
+    classical: float
+    classical_rung: Rung
+    gain: float
+    served: Rung
+
+
 class JobResult(Contract):
     """How a job ended. Either ``answer`` or ``unanswered`` is set, never both."""
 
@@ -206,12 +220,14 @@ class JobResult(Contract):
     provenance: Provenance | None = None
     decision: Decision | None = None
     attempts: tuple[Attempt, ...] = ()
+    comparison: Comparison | None = None
     compensations: tuple[Compensation, ...] = ()
     transitions: tuple[Transition, ...] = ()
     timings: tuple[LayerTiming, ...] = ()
     cost: Cost = Cost()
     submitter: str | None = None
     approval: ApprovalRecord | None = None
+    review: ApprovalRecord | None = None
     lineage: Lineage | None = None
 
 

@@ -39,6 +39,7 @@ class RunRequest(Contract):
         hold: key of the reservation that the run settles; empty where there is none.
         guarded: the run is started by its job only, and heeds sealed signals only.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
+        queues: task queues of the roles of workers; empty where there is one queue for all.
     """
 
     job_id: str
@@ -56,6 +57,7 @@ class RunRequest(Contract):
     hold: str = ""
     guarded: bool = False
     only_close: str = ""
+    queues: dict[str, str] = {}
 
 
 class RunReport(Contract):

@@ -53,6 +53,11 @@ def about_step(workflow_id: str, step: str) -> tuple[str, ...]:
     return ("step", workflow_id, step)
 
 
+def about_schedule(schedule_id: str, operation: str) -> tuple[str, ...]:
+    """What the seal of an operation is over that a schedule asks for: all of it, as JSON."""
+    return ("schedule", schedule_id, operation)
+
+
 class SealKeys:
     """The secrets of a deployment: the first seals, every one of them opens."""
 

@@ -24,11 +24,15 @@ def session_id(deployment_tag: str, tenant: str, key: str, backend: str) -> str:
 
 
 class SessionRequest(Contract):
-    """A session to own: ``session_id`` is the workflow's id."""
+    """A session to own: ``session_id`` is the workflow's id.
+
+    ``queues`` are the task queues of the roles of workers.
+    """
 
     session_id: str
     backend: str
     terms: SessionTerms
+    queues: dict[str, str] = {}
 
 
 class Join(Contract):

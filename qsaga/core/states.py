@@ -41,12 +41,15 @@ _ENDINGS = frozenset({_S.FAILED, _S.TIMED_OUT, _S.CANCELLED, _S.QUARANTINED})
 # A rung that fails hands over to the next, so the hardware states may fall back to ENCODED;
 # a fast backend may be seen only after it has left a state, so steps forward may be skipped.
 _HARDWARE = (_S.COMPILED, _S.SUBMITTED, _S.QUEUED, _S.RUNNING)
+HARDWARE_STATES = frozenset(_HARDWARE)
+"""Where a hardware run can stand: a job takes these over from its run."""
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     _S.RECEIVED: _ENDINGS | {_S.ADMITTED, _S.AWAITING_APPROVAL, _S.REJECTED},
-    _S.AWAITING_APPROVAL: _ENDINGS | {_S.ADMITTED, _S.REJECTED},
+    # Before the ladder a person allows the job, on its last rung he answers it.
+    _S.AWAITING_APPROVAL: _ENDINGS | {_S.ADMITTED, _S.REJECTED, _S.ENCODED, _S.POSTPROCESSING},
     _S.ADMITTED: _ENDINGS | {_S.ENCODED, _S.REJECTED},
-    _S.ENCODED: _ENDINGS | {*_HARDWARE, _S.POSTPROCESSING},
+    _S.ENCODED: _ENDINGS | {*_HARDWARE, _S.POSTPROCESSING, _S.AWAITING_APPROVAL},
     **{
         state: _ENDINGS | {*_HARDWARE[index + 1 :], _S.ENCODED, _S.POSTPROCESSING}
         for index, state in enumerate(_HARDWARE)
@@ -84,5 +87,27 @@ class Rung(StrEnum):
     """One way of answering a job."""
 
     HARDWARE = "hardware"
+    OTHER_BACKEND = "other_backend"
     SIMULATOR = "simulator"
     ANNEALING = "annealing"
+    EXACT = "exact"
+    CACHED = "cached"
+    LEARNED = "learned"
+    MANUAL = "manual"
+
+
+HARDWARE_RUNGS = frozenset({Rung.HARDWARE, Rung.OTHER_BACKEND})
+"""Rungs that submit to a provider."""
+OPTIMISE_RUNGS = frozenset({Rung.ANNEALING, Rung.EXACT})
+"""Rungs that need a binary quadratic model: they answer optimise only."""
+CIRCUIT_RUNGS = HARDWARE_RUNGS | {Rung.SIMULATOR}
+"""Rungs that run a circuit."""
+COMPUTED = CIRCUIT_RUNGS | OPTIMISE_RUNGS
+"""Rungs that compute an answer from the input."""
+CLASSICAL_LAYER: dict[Rung, Layer] = {
+    Rung.SIMULATOR: Layer.SIMULATE,
+    Rung.ANNEALING: Layer.SOLVE,
+    Rung.EXACT: Layer.SOLVE,
+    Rung.LEARNED: Layer.SOLVE,
+}
+"""The layer whose budget bounds the time that a rung computes on our own machines."""

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field, JsonValue
 from temporalio import activity
 
 from qsaga.core.contract import ArtefactRef, Contract
@@ -69,7 +70,8 @@ class Raw(Contract):
     """What a rung produced, before verification.
 
     ``result`` is a CircuitResult (media ``application/vnd.qsaga.circuit-result+json``) or a
-    dimod SampleSet (media ``application/vnd.dimod.sampleset+json``).
+    dimod SampleSet (media ``application/vnd.dimod.sampleset+json``). ``detail`` is what else
+    belongs to its provenance: age and job of an earlier answer, who gave one.
     """
 
     rung: Rung
@@ -82,14 +84,19 @@ class Raw(Contract):
     isa_circuit: ArtefactRef | None = None
     calibration: ArtefactRef | None = None
     cost: Cost = Cost()
+    detail: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class SolveInput(Contract):
-    """``seconds`` is the time that the solver uses."""
+    """``seconds`` is the time that the solver uses, all attempts together.
+
+    ``key`` is what the best samples so far are kept under; empty keeps none.
+    """
 
     model: ArtefactRef
     seconds: float
     seed: int
+    key: str = ""
 
 
 class SolveStep(ABC):
@@ -157,6 +164,8 @@ class CloseInput(Contract):
         run_ids: hardware runs that were begun; each settles its own reservation.
         artefacts: all that the job stored.
         request: as it was asked.
+        holds: for so many hardware runs something may be held, whether begun or not.
+        incumbent: what the best samples so far were kept under; they are dropped.
     """
 
     result: JobResult
@@ -164,6 +173,8 @@ class CloseInput(Contract):
     run_ids: tuple[str, ...] = ()
     artefacts: tuple[ArtefactRef, ...] = ()
     request: JobRequest | None = None
+    holds: int = 1
+    incumbent: str = ""
 
 
 class CloseStep(ABC):

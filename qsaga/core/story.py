@@ -84,6 +84,7 @@ def _ended(account: JobAccount) -> Iterator[str]:
     yield from _waits(result.timings)
     yield from _attempts(known)
     yield from answer_sentences(result)
+    yield from _beside(result)
     yield from _cost(account, known.held)
     for undone in result.compensations:
         done = "done" if account.closed else undone.state.replace("_", " ")
@@ -91,6 +92,18 @@ def _ended(account: JobAccount) -> Iterator[str]:
     for late in account.late_results:
         yield sentence(f"A result came after the answer was given: {late.comparison}")
     yield _end(result)
+
+
+def _beside(result: JobResult) -> Iterator[str]:
+    if (both := result.comparison) is not None:
+        verdict = "better" if both.gain > 0 else "worse" if both.gain < 0 else "as good"
+        by = f" by {abs(both.gain):g}" if both.gain else ""
+        yield (
+            f"Hardware ({both.hardware:g}) was {verdict}{by} beside {both.classical_rung.value} "
+            f"({both.classical:g}); {plain(both.served.value)} was served."
+        )
+    if (asked := result.review) is not None:
+        yield sentence(f"A person was asked for the answer: {asked.outcome}")
 
 
 def _under_way(progress: Progress) -> Iterator[str]:

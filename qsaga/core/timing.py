@@ -23,6 +23,8 @@ WATCH_REQUESTS = 1000.0
 LISTED_BY_REQUEST = 200
 IDLE_WATCH = 300.0
 """Seconds without a waiting run after which a watcher ends."""
+SOLVER_SLACK = 15.0
+"""Seconds beyond a solver's own time until it counts as lost."""
 
 
 def poll_delay(waited: float, remaining: float | None) -> float:
@@ -82,7 +84,21 @@ def fallback_reserve(budgets: Budgets, fallback: Layer | None) -> float:
     return min(rung + checking_reserve(budgets), 0.8 * deadline)
 
 
-def solver_seconds(budgets: Budgets, left: float) -> float:
-    """Seconds that a classical solver may use when ``left`` seconds remain to the deadline."""
+def solver_seconds(budgets: Budgets, left: float, wanted: float | None = None) -> float:
+    """Seconds that a classical solver may use when ``left`` seconds remain to the deadline.
+
+    ``wanted`` is taken in place of the budget ``solve``.
+    """
     free = left - min(checking_reserve(budgets), left / 2)
-    return max(0.05, min(budgets.seconds(Layer.SOLVE), free))
+    return max(0.05, min(wanted or budgets.seconds(Layer.SOLVE), free))
+
+
+def solver_limit(budgets: Budgets, left: float, seconds: float) -> float:
+    """Seconds until a solver that works for ``seconds`` counts as lost.
+
+    More than it works, also where hardware has used all that it may: its process has to start and
+    to hand over what it found. Then half of what is kept for checking, at most, goes into that.
+    """
+    kept = checking_reserve(budgets)
+    least = min(SOLVER_SLACK, kept / 2, left / 4)
+    return max(seconds + least, min(seconds + SOLVER_SLACK, left - kept))

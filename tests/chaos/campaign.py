@@ -49,6 +49,11 @@ DRAIN = 240.0
 TRIES = 30
 
 
+def budgets_of(asked: Asked) -> dict[str, float]:
+    """With a queue budget that is too short, where that is asked for."""
+    return BUDGETS | ({"queue": asked.queue} if asked.queue is not None else {})
+
+
 @dataclass
 class Campaign:
     """Plays rounds on a crew."""
@@ -58,6 +63,7 @@ class Campaign:
     plans: Path
     ended: dict[str, Ended] = field(default_factory=dict)
     fired: Counter[str] = field(default_factory=Counter)
+    tenants: tuple[str, ...] = (TENANT,)
 
     async def play(self, rounds: Sequence[Round]) -> Truth:
         """All rounds, one after the other; then nothing goes wrong any more."""
@@ -117,21 +123,24 @@ class Campaign:
     async def _job(self, asked: Asked) -> None:
         """From asking to the end of its run, noted at each step."""
         await asyncio.sleep(asked.at)
-        budgets = BUDGETS | ({"queue": asked.queue} if asked.queue is not None else {})
-        request = bell(
-            key=asked.key, tenant=TENANT, route="hardware", backend=BACKEND, budgets=budgets
-        )
+        request = self._request(asked)
         tag = submission_tag(self.crew.deployment, request.job_id, 0)
         self.ended[tag] = Ended(request.job_id, tag, job="")
         handle = await self._start(request, tag)
         if handle is None:
             return
-        if asked.cancelled_after is not None:
-            await asyncio.sleep(asked.cancelled_after)
-            with suppress(QsagaError):  # it has ended
-                await handle.cancel()
+        await self._meanwhile(asked, handle)
         self.ended[tag] = Ended(request.job_id, tag, job=await _end_of(handle))
         await self._closed(tag)
+
+    def _request(self, asked: Asked) -> JobRequest:
+        return bell(
+            key=asked.key,
+            tenant=TENANT,
+            route="hardware",
+            backend=BACKEND,
+            budgets=budgets_of(asked),
+        )
 
     async def _start(self, request: JobRequest, tag: str) -> JobHandle | None:
         for attempt in range(TRIES):
@@ -146,6 +155,13 @@ class Campaign:
                     raise
                 await asyncio.sleep(1.0)
         return None
+
+    async def _meanwhile(self, asked: Asked, handle: JobHandle) -> None:
+        """What people do with a job that was started."""
+        if asked.cancelled_after is not None:
+            await asyncio.sleep(asked.cancelled_after)
+            with suppress(QsagaError):  # it has ended
+                await handle.cancel()
 
     async def _closed(self, tag: str) -> None:
         """Wait until the run has closed, and note it."""
@@ -169,11 +185,12 @@ class Campaign:
     # --- the truth -----------------------------------------------------------------------------
 
     async def _tenant(self) -> None:
-        """One with budgets, so that everything is reserved and settled."""
+        """With budgets, so that everything is reserved and settled."""
         engine = open_engine(database_url(self.client._settings))
         plenty = Budget(limit=Decimal(10**9))
-        terms = Tenant(name=TENANT, quantum_seconds=plenty, money=plenty, jobs=100_000)
-        await SqlLedger(engine).put_tenant(terms, datetime.now(UTC))
+        for name in self.tenants:
+            terms = Tenant(name=name, quantum_seconds=plenty, money=plenty, jobs=100_000)
+            await SqlLedger(engine).put_tenant(terms, datetime.now(UTC))
         await engine.dispose()
 
     async def _truth(self) -> Truth:
@@ -186,11 +203,13 @@ class Campaign:
                 rows = (await connection.execute(select(charges))).all()
             ledger = SqlLedger(engine)
             books = await ledger.books()
-            statement = await ledger.statement(TENANT, datetime.now(UTC))
+            now = datetime.now(UTC)
+            statements = [await ledger.statement(name, now) for name in self.tenants]
             waiting = await SqlSubmissions(engine).quarantined()
         finally:
             await engine.dispose()
-        spent = [line.spent for line in statement.lines if line.unit is Unit.QUANTUM_SECONDS]
+        lines = [line for statement in statements for line in statement.lines]
+        spent = [line.spent for line in lines if line.unit is Unit.QUANTUM_SECONDS]
         wrong = [f"{unit}: {total}" for unit, total in books.sums.items() if total]
         return Truth(
             ended=tuple(self.ended.values()),

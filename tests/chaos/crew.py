@@ -63,12 +63,7 @@ class Crew(Stage):
         """Start everything, the workers as well."""
         super().start()
         try:
-            text = POLICY.read_text()
-            usual = "seconds_per_queued_job = 20.0"
-            if usual not in text:
-                raise ValueError(f"{POLICY} does not say {usual!r} any more")
-            quick = text.replace(usual, "seconds_per_queued_job = 0.1")
-            (self.folder / "policy.toml").write_text(quick)
+            (self.folder / "policy.toml").write_text(self.policy())
             self.emulator.control.set_clock("rate", rate=RATE)
             self.emulator.control.set_queue(QUEUED, SECONDS_PER_JOB, slots=SLOTS)
             for place in range(self.size):  # the first makes the database
@@ -77,6 +72,14 @@ class Crew(Stage):
             self.stop()
             raise
         return self
+
+    def policy(self) -> str:
+        """The usual one, which knows how short the queue is."""
+        text = POLICY.read_text()
+        usual = "seconds_per_queued_job = 20.0"
+        if usual not in text:
+            raise ValueError(f"{POLICY} does not say {usual!r} any more")
+        return text.replace(usual, "seconds_per_queued_job = 0.1")
 
     def hire(self, place: int) -> None:
         """Start a worker and wait until it is ready."""

@@ -23,6 +23,7 @@ from tools.stage import Stage, wait_until
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 DATABASE = "postgresql://qsaga@postgresql:5432/qsaga"
+WORKERS = ("worker", "workflow", "compile", "solve", "watch")
 SCRAM = "local all qsaga scram-sha-256\n"
 
 
@@ -78,6 +79,8 @@ class Composed(Stage):
         self.services: dict[str, Any] = compose["services"]
         self.given = dict(given)
         self._database = dict(database)
+        self._starting = WORKERS[0]
+        self._crew: list[subprocess.Popen[bytes] | None] = []
         for name in compose["volumes"]:
             self.volume(name).mkdir(parents=True)
         # No more of ours than what the image has.
@@ -90,8 +93,28 @@ class Composed(Stage):
         return self.folder / "volumes" / name
 
     def environment(self) -> dict[str, str]:
-        """Of the worker."""
-        return self.variables("worker")
+        """Of the worker that is started now."""
+        return self.variables(self._starting)
+
+    def start_workers(self) -> None:
+        """Start the workers of all roles, each with its own settings, and wait until ready."""
+        for service in WORKERS:
+            self._starting = service
+            self.start_worker()
+            # The next takes its place; this one goes on beside it.
+            self._crew.append(self._worker)
+            self._worker = None
+
+    def kill_workers(self) -> None:
+        """``kill -9`` them all."""
+        crew, self._crew = self._crew, []
+        for self._worker in crew:
+            self.kill_worker()
+
+    def stop(self) -> None:
+        """End everything."""
+        self.kill_workers()
+        super().stop()
 
     def variables(self, service: str) -> dict[str, str]:
         """All that the process of a service has in its environment."""

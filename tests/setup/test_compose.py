@@ -17,16 +17,18 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
+from qsaga.core.roles import ALL_ROLES
 from qsaga.policies import load_policy, load_prices
 from qsaga.settings import Settings
 from tests.setup.clones import ROOT
-from tests.setup.composed import COMPOSE, DOCKERFILE, copied, environment, load
+from tests.setup.composed import COMPOSE, DOCKERFILE, WORKERS, copied, environment, load
 from tools import bootstrap
+from worker import LAST_WORDS
 
-OURS = ("worker", "emulator", "qsaga", "keys", "token")
-ONE_SHOT = ("database", "keys", "temporal-schema", "temporal-namespace")
+OURS = (*WORKERS, "emulator", "qsaga", "keys", "token", "payload-keys", "codec-server")
+ONE_SHOT = ("database", "keys", "payload-keys", "temporal-schema", "temporal-namespace")
 IDENTITY = "QSAGA_IDENTITY__"
 
 
@@ -174,6 +176,20 @@ def test_worker_and_command_line_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker.deployment == client.deployment == "compose"
 
 
+def test_every_role_has_a_service_that_can_be_scaled(
+    monkeypatch: pytest.MonkeyPatch, compose: dict[str, Any]
+) -> None:
+    found = {name: settings(monkeypatch, name) for name in WORKERS}
+    assert all(len(one.roles) == 1 and one.temporal.role_queues for one in found.values())
+    assert {role for one in found.values() for role in one.roles} == set(ALL_ROLES)
+    for name, one in found.items():
+        service = compose["services"][name]
+        # A second of the same service could have neither.
+        assert "container_name" not in service and "ports" not in service
+        grace = float(service["stop_grace_period"].removesuffix("s"))
+        assert grace >= one.drain + LAST_WORDS
+
+
 def test_the_worker_uses_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = settings(monkeypatch, "worker")
     assert worker.ibm.proxy == "http://emulator:8080" and worker.ibm.token is not None
@@ -186,7 +202,22 @@ def test_the_worker_uses_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     other = settings(
         monkeypatch, "worker", QSAGA_NOTIFY_URL=hook, QSAGA_REGISTERED_TENANTS_ONLY="true"
     )
-    assert other.registered_tenants_only and other.notify_url == hook
+    assert other.registered_tenants_only and other.notify_url == SecretStr(hook)
+
+
+def test_payloads_are_encrypted_and_shown(
+    monkeypatch: pytest.MonkeyPatch, compose: dict[str, Any]
+) -> None:
+    readers = (*WORKERS, "qsaga", "codec-server")
+    made = environment("payload-keys", {})["QSAGA_ENCRYPTION__KEYS_FILE"]
+    assert {str(settings(monkeypatch, name).encryption.keys_file) for name in readers} == {made}
+    off = settings(monkeypatch, "worker", QSAGA_ENCRYPTION__KEYS_FILE="")
+    assert off.encryption.keys_file is None
+    services = compose["services"]
+    endpoint = services["temporal-ui"]["environment"]["TEMPORAL_CODEC_ENDPOINT"]
+    assert f"{endpoint.removeprefix('http://')}:8234" in services["codec-server"]["ports"]
+    (ui,) = services["temporal-ui"]["ports"]
+    assert f"--origin=http://{ui.removesuffix(':8080')}" in services["codec-server"]["command"]
 
 
 def test_the_issuer_is_settings_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,11 +248,15 @@ def test_secrets_are_where_they_are_used_only(compose: dict[str, Any]) -> None:
         return found
 
     assert mounted("signing-key") == {"keys": "rw", "token": "ro"}
-    assert mounted("worker-keys") == {"keys": "rw", "worker": "ro"}
+    assert mounted("worker-keys") == {"keys": "rw", "worker": "ro", "workflow": "ro"}
+    readers = dict.fromkeys((*WORKERS, "qsaga", "codec-server"), "ro")
+    assert mounted("payload-keys") == {"payload-keys": "rw"} | readers
     for name in mounted("signing-key"):
         assert compose["services"][name]["network_mode"] == "none"
     holders = {name for name in compose["services"] if "PGPASSWORD" in environment(name, {})}
-    assert holders == {"database", "worker"}
+    assert holders == {"database", "worker", "workflow", "watch"}
+    accounts = {name for name in WORKERS if "QSAGA_IBM__TOKEN" in environment(name, {})}
+    assert accounts == {"worker", "compile", "watch"}
 
 
 def test_what_ends_is_waited_for_as_such(compose: dict[str, Any]) -> None:
@@ -336,7 +371,7 @@ def test_mounted_scripts_are_shell(compose: dict[str, Any]) -> None:
 
 
 def test_what_must_come_back_after_a_kill_does(compose: dict[str, Any]) -> None:
-    for name in ("postgresql", "temporal", "emulator", "worker"):
+    for name in ("postgresql", "temporal", "emulator", *WORKERS):
         assert compose["services"][name]["restart"] == "unless-stopped", name
     for name in ("postgresql", "emulator", "worker"):
         assert compose["services"][name]["volumes"], name

@@ -16,13 +16,13 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from qsaga.cli.app import run
 from tests.setup.clones import ROOT
-from tests.setup.composed import Composed, database_server
+from tests.setup.composed import WORKERS, Composed, database_server
 from tests.support.databases import BACKENDS
 from tools.stage import wait_until
 
 BACKEND = BACKENDS[-1]
 PASSWORD = "100% s'e\"c\\r@t:/$1"
-STEPS = ["keys", "database"] if BACKEND == "postgresql" else ["keys"]
+STEPS = ["keys", "payload-keys", *(["database"] if BACKEND == "postgresql" else [])]
 MAXCUT = ("run", "examples/maxcut.json")
 
 
@@ -38,11 +38,12 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         for step in STEPS:
             done = composed.run(step)
             assert done.returncode == 0, done.stderr
-        assert composed.services["worker"]["command"] == ["python", "worker.py"]
-        composed.start_worker()
+        for service in WORKERS:
+            assert composed.services[service]["command"] == ["python", "worker.py"]
+        composed.start_workers()
         yield composed
-        # Nobody waits for what it would finish.
-        composed.kill_worker()
+        # Nobody waits for what they would finish.
+        composed.kill_workers()
 
 
 def token(composed: Composed, who: str, roles: str = "submitter,approver") -> str:
@@ -143,16 +144,17 @@ def test_the_steps_may_run_again_and_at_once(composed: Composed, alice: str) -> 
 
 
 def test_the_workers_health_is_seen(composed: Composed) -> None:
-    healthy = composed.services["worker"]["healthcheck"]["test"]
-    composed.services["worker"]["check"] = healthy[1:]
-    done = composed.run("worker", key="check")
-    assert (healthy[0], done.returncode, done.stderr) == ("CMD", 0, "")
+    for service in WORKERS:
+        healthy = composed.services[service]["healthcheck"]["test"]
+        composed.services[service]["check"] = healthy[1:]
+        done = composed.run(service, key="check")
+        assert (healthy[0], done.returncode, done.stderr) == ("CMD", 0, ""), service
 
 
 def test_one_setting_switches_identity_off(composed: Composed) -> None:
-    # The last test: the worker stays like this.
+    # The last test: the workers stay like this.
     composed.given["QSAGA_IDENTITY__REQUIRED"] = "false"
-    composed.kill_worker()
-    composed.start_worker()
+    composed.kill_workers()
+    composed.start_workers()
     code, _, err = qsaga(composed, "", "plan", "examples/maxcut.json")
     assert (code, err) == (0, "")

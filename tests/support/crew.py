@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from uuid import uuid4
 
 from temporalio.client import Client
@@ -38,8 +36,8 @@ class Crewed(Stack):
             await asyncio.to_thread(Path(str(self.settings.policy_file)).write_text, policy)
         parts = await worker.build(self.settings)
         # Without grace: what is under way breaks off, and only threads go on unheard.
-        with patch.object(worker, "DRAIN", timedelta(0)):
-            new = worker.worker(self.temporal, self.settings, parts)
+        hasty = self.settings.model_copy(update={"drain": 0.0})
+        new = worker.worker(self.temporal, hasty, parts)
         self.at_work.append((new, asyncio.create_task(new.run()), parts))
 
     async def lose(self) -> None:

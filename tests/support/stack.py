@@ -23,7 +23,7 @@ from qsaga.connection import register_search_attributes
 from qsaga.core.jobs import JobRequest
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult
-from qsaga.payloads import data_converter
+from qsaga.payloads import data_converter, header_codec
 from qsaga.settings import IBMSettings, Settings, TemporalSettings
 
 DATA = Path(__file__).parents[2] / "data"
@@ -142,6 +142,7 @@ async def running_stack(
     settings = settings_for(folder, proxy or emulator.url, changes, **ibm)
     config = env.client.config()
     config["data_converter"] = data_converter(settings)
+    config["header_codec_behavior"] = header_codec(settings)
     client = Client(**config)
     await register_search_attributes(client)
     parts = await worker.build(settings)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 
-from .documents import DocumentError
-from .process import ControlClient
+from .cli_talk import Url, control_of, read_or_exit
 from .worldcheck import read_fitting
 from .worldfile import World
 
@@ -27,26 +25,13 @@ def check(file: File) -> None:
 
 
 @world_app.command("set")
-def replace(file: File, url: Annotated[str, typer.Option(help="Address of the emulator.")]) -> None:
+def replace(file: File, url: Url) -> None:
     """Put a world in force in a running emulator."""
     world = _read(file)
-    control = ControlClient(url)
-    try:
+    with control_of(url) as control:
         control.set_world(world.document())
-    except httpx.HTTPStatusError as error:
-        typer.echo(f"error: {error.response.text}", err=True)
-        raise typer.Exit(1) from error
-    except httpx.TransportError as error:
-        typer.echo(f"error: no emulator at {url}: {error}", err=True)
-        raise typer.Exit(1) from error
-    finally:
-        control.close()
     typer.echo("in force")
 
 
 def _read(file: Path) -> World:
-    try:
-        return read_fitting(file, {})
-    except DocumentError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    return read_or_exit(lambda path: read_fitting(path, {}), file)

@@ -1,0 +1,79 @@
+"""The rungs of a ladder beside hardware: their terms in the policy, and when one is closed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qsaga.core.approval import ApprovalTerms, Person
+from qsaga.core.contract import Seconds, StrictContract
+from qsaga.core.facts import Facts
+from qsaga.core.states import OPTIMISE_RUNGS, Rung
+
+
+class ManualReview(StrictContract):
+    """Who is asked for an answer where nothing else has one.
+
+    Args:
+        approvers: who may answer; empty is every approver of the tenant.
+        escalate_to: who else may, once the question is escalated.
+        expires: seconds until it lapses.
+        remind: seconds after which the approvers are reminded; None is never.
+        escalate: seconds after which ``escalate_to`` is asked too; None is never.
+    """
+
+    approvers: tuple[Person, ...] = ()
+    escalate_to: tuple[Person, ...] = ()
+    expires: Seconds = 24 * 3600.0
+    remind: Seconds | None = None
+    escalate: Seconds | None = None
+
+    def terms(self) -> ApprovalTerms:
+        """What is asked."""
+        return ApprovalTerms(
+            rule="manual review",
+            because="no other rung has answered; a person is asked for the answer",
+            **self.model_dump(),
+        )
+
+
+class RungTerms(Protocol):
+    """The part of a policy that closes rungs."""
+
+    @property
+    def simulator_max_qubits(self) -> int: ...
+    @property
+    def exact_max_variables(self) -> int: ...
+    @property
+    def cached_max_age(self) -> float | None: ...
+
+
+def closed_rungs(terms: RungTerms, facts: Facts) -> dict[Rung, str]:
+    """Why rungs other than hardware cannot answer this job; those that can are left out."""
+    closed: dict[Rung, str] = {}
+    if facts.qubits > terms.simulator_max_qubits:
+        closed[Rung.SIMULATOR] = (
+            f"{facts.qubits} qubits, the simulator takes {terms.simulator_max_qubits}"
+        )
+    for rung in OPTIMISE_RUNGS:
+        if facts.verb != "optimise":
+            closed[rung] = f"{rung.value} cannot answer {facts.verb}"
+    if facts.variables is not None and facts.variables > terms.exact_max_variables:
+        closed[Rung.EXACT] = (
+            f"{facts.variables} variables, every assignment is tried for up to "
+            f"{terms.exact_max_variables}"
+        )
+    if why := _no_cached(terms.cached_max_age, facts.cached_age):
+        closed[Rung.CACHED] = why
+    if not facts.learned:
+        closed[Rung.LEARNED] = "no estimator is installed"
+    return closed
+
+
+def _no_cached(most: float | None, age: float | None) -> str:
+    if most is None:
+        return "the policy serves no earlier answers (cached_max_age)"
+    if age is None:
+        return "there is no earlier answer to the same input"
+    if age > most:
+        return f"the newest answer to the same input is {age:.0f} s old, the policy takes {most:g}"
+    return ""

@@ -1,0 +1,84 @@
+"""A process that has imported everything, and workers forked from it in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from qsaga.settings import Settings
+from tests.chaos.points import Point
+from tools.servers import ROOT
+
+
+@dataclass
+class Forked:
+    """A worker and what it says."""
+
+    process: BaseProcess
+    harness: Connection
+    said: list[object] = field(default_factory=list)
+
+    def listen(self, seconds: float) -> bool:
+        """Take what it says for so long at most. Returns whether it lives."""
+        for ready in wait([self.harness, self.process.sentinel], seconds):
+            if ready is self.harness:
+                try:
+                    while self.harness.poll():
+                        self.said.append(self.harness.recv())
+                except (EOFError, ConnectionResetError):
+                    break
+        return self.process.is_alive()
+
+    def go_on(self) -> None:
+        """The server that it waits for has been killed."""
+        self.harness.send("done")
+
+    def kill(self) -> None:
+        """``kill -9``, unless it has died already."""
+        self.process.kill()
+        self.process.join()
+        self.listen(0)
+        self.harness.close()
+
+
+class Nursery:
+    """Forks workers. One for each process of ours: the fork server behind it is shared."""
+
+    def __init__(self) -> None:
+        # Threads of BLAS would not outlive a fork, and a small worker needs none.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+            os.environ[name] = "1"
+        os.environ["QISKIT_PARALLEL"] = "FALSE"
+        # IBM's client reads it when it is imported: the way to an emulator without a proxy.
+        os.environ["QISKIT_FUNCTIONS_EXPERIMENTAL"] = "1"
+        known = os.environ.get("PYTHONPATH", "")
+        if str(ROOT) not in known.split(os.pathsep):
+            os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{known}" if known else str(ROOT)
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.chaos.hooks"])
+
+    async def fork(self, settings: Settings, order: Point | None, log: Path) -> Forked:
+        """A worker that follows ``order``."""
+        return await asyncio.to_thread(self._fork, settings, order, log)
+
+    def _fork(self, settings: Settings, order: Point | None, log: Path) -> Forked:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=live_in_fork, args=(settings, order, theirs, log), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return Forked(process, ours)
+
+
+def live_in_fork(settings: Settings, order: Point | None, harness: Connection, log: Path) -> None:
+    """What is imported here was imported before the fork; this process has not imported it."""
+    from tests.chaos.hooks import live
+
+    live(settings, order, harness, log)

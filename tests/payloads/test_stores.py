@@ -1,0 +1,137 @@
+"""Which store is written, which are read, and what a claim may name."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+)
+
+from qsaga.claims import DeletingDriver, driver_named, payloads_in
+from qsaga.core.errors import InvalidRequest
+from qsaga.payloads import FolderDriver, data_converter
+from qsaga.settings import PayloadSettings, Settings
+
+HELLO = Payload(metadata={"encoding": b"json/plain"}, data=b'"hello"')
+JOB = StorageDriverWorkflowInfo(namespace="default", id="acme/1", type="QuantumJob")
+
+
+def later() -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=1)
+
+
+async def test_a_claim_of_an_older_release_is_read_and_deleted(tmp_path: Path) -> None:
+    data = HELLO.SerializeToString()
+    key = hashlib.sha256(data).hexdigest()
+    (tmp_path / key[:2]).mkdir()
+    (tmp_path / key[:2] / key).write_bytes(data)
+    driver, claim = FolderDriver(tmp_path), StorageDriverClaim(claim_data={"sha256": key})
+    assert await driver.retrieve(StorageDriverRetrieveContext(), [claim]) == [HELLO]
+    assert await driver.delete(claim.claim_data, later())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_a_claim_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(HELLO.SerializeToString())
+    driver, key = FolderDriver(tmp_path / "payloads"), "a" * 64
+    for data in (
+        {"sha256": "../secret"},
+        {"sha256": f"../{key}"},
+        {"sha256": key, "owner": "../../.."},
+        {},
+    ):
+        with pytest.raises(ValueError, match="names no payload"):
+            await driver.retrieve(
+                StorageDriverRetrieveContext(), [StorageDriverClaim(claim_data=data)]
+            )
+
+
+async def test_what_was_used_since_stays(tmp_path: Path) -> None:
+    driver = FolderDriver(tmp_path)
+    (claim,) = await driver.store(StorageDriverStoreContext(target=JOB), [HELLO])
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert not await driver.sweep(JOB, long_ago)
+    assert await driver.delete(claim.claim_data, later())  # its workflow's: left to the sweep
+    other = StorageDriverWorkflowInfo(namespace="default", id="acme/2", type="QuantumJob")
+    assert await driver.sweep(other, later())
+    assert await driver.retrieve(StorageDriverRetrieveContext(), [claim]) == [HELLO]
+    assert await driver.sweep(JOB, later())
+    assert await driver.sweep(JOB, later())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("s3", "aws.s3driver"), ("gcs", "gcp.gcsdriver"), ("folder", "qsaga.folder")]
+)
+async def test_another_store_reads_what_the_last_one_holds(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, name: str
+) -> None:
+    buckets = {f"{each}_bucket": request.getfixturevalue(each) for each in ("s3", "gcs")}
+    all_of_them = {
+        each: data_converter(
+            Settings.model_validate(
+                {
+                    "data_dir": tmp_path,
+                    "payload_threshold": 1024,
+                    "payloads": {"store": each} | buckets,
+                }
+            )
+        )
+        for each in ("folder", "s3", "gcs")
+    }
+    text = f"{kind} " + "x" * 5000
+    (claim,) = await all_of_them[kind].encode([text])
+    assert name.encode() in claim.data and claim.ByteSize() < 1024
+    for converter in all_of_them.values():
+        assert await converter.decode([claim]) == [text]
+        assert isinstance(driver_named(converter, name), DeletingDriver)
+
+
+async def test_large_objects_go_in_parts(s3: str, gcs: str) -> None:
+    settings = {"s3_bucket": s3, "gcs_bucket": gcs}
+    for store in ("s3", "gcs"):
+        converter = data_converter(
+            Settings.model_validate({"payloads": {"store": store} | settings})
+        )
+        text = "x" * 20 * 1024**2
+        assert await converter.decode(await converter.encode([text])) == [text]
+
+
+def test_a_store_needs_its_bucket_and_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="s3 needs s3_bucket"):
+        PayloadSettings(store="s3")
+    for kind, package in (("s3", "boto3"), ("gcs", "google.cloud")):
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules, f"qsaga.buckets.{kind}", raising=False)
+        with pytest.raises(InvalidRequest, match=rf"pip install 'qsaga\[{kind}\]'"):
+            data_converter(Settings.model_validate({"payloads": {f"{kind}_bucket": "b"}}))
+
+
+def test_every_payload_of_a_message_is_found() -> None:
+    from temporalio.api.history.v1 import HistoryEvent
+
+    event = HistoryEvent()
+    started = event.workflow_execution_started_event_attributes
+    started.input.payloads.add(data=b"input")
+    started.header.fields["who"].data = b"header"
+    started.memo.fields["hash"].data = b"memo"
+    failure = started.continued_failure
+    failure.encoded_attributes.data = b"attributes"
+    failure.cause.application_failure_info.details.payloads.add(data=b"details")
+    assert sorted(payload.data for payload in payloads_in(event)) == [
+        b"attributes",
+        b"details",
+        b"header",
+        b"input",
+        b"memo",
+    ]

@@ -1,0 +1,238 @@
+"""Starts a batch of jobs on real servers, does to it what a plan says, and waits for all to end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from qsaga.client import JobHandle
+from qsaga.core.approval import DECIDE, ApprovalDecision, Verdict
+from qsaga.core.attributes import PAYLOAD_HASH, STATE
+from qsaga.core.errors import KeyConflict, QsagaError
+from qsaga.core.jobs import JobRequest, submission_tag
+from qsaga.core.records import JobRecord
+from qsaga.core.results import JobResult, Transition
+from qsaga.core.runs import GIVE_UP, LOOK, QUANTUM_JOB, RUN_REPORTED, RunReport
+from qsaga.core.states import JobState
+from tests.support.freed_clock import FreedClock
+from tests.support.lifecycle_plans import ANSWERS, WORKLOADS, Act, JobPlan, World
+from tests.support.people import tenant
+from tests.support.stack import Stack
+
+RUNS = 5
+"""More hardware runs than any job begins."""
+STUCK = 100.0
+"""Real seconds after which a batch counts as one that does not end."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that has ended, with all that is known of it."""
+
+    plan: JobPlan
+    result: JobResult
+    record: JobRecord
+    published: str | None
+    reports: dict[str, RunReport]
+    remote: list[dict[str, Any]]
+    spent: float
+    failed_tasks: list[str]
+
+
+class Batch:
+    """The jobs of a world."""
+
+    def __init__(self, stack: Stack, world: World, clock: FreedClock) -> None:
+        self._stack, self._world, self._clock = stack, world, clock
+        self._requests = [_request(number, plan) for number, plan in enumerate(world.jobs)]
+        self._handles = [stack.client.job(request.job_id) for request in self._requests]
+        self._said: list[asyncio.Task[None]] = []
+
+    async def play(self) -> list[Ended]:
+        """Start the jobs, let happen what is planned, see everything to its end."""
+        await self._prepare()
+        async with asyncio.timeout(STUCK):
+            began = await self._clock.now()
+            await asyncio.gather(*(self._start(request) for request in self._requests))
+            every = [
+                (act.at, number, act)
+                for number, plan in enumerate(self._world.jobs)
+                for act in plan.acts
+            ]
+            for at, number, act in sorted(every, key=lambda one: one[:2]):
+                if (wait := began + at - await self._clock.now()) > 0:
+                    await self._clock.sleep(wait)
+                await self._do(number, act)
+            async with self._clock.skipping():
+                for request in self._requests:
+                    await self._ended(request.job_id)
+                results = [await handle.result() for handle in self._handles]
+                await asyncio.gather(*self._said)
+                return [
+                    await self._all_of(plan, request, result)
+                    for plan, request, result in zip(
+                        self._world.jobs, self._requests, results, strict=True
+                    )
+                ]
+
+    async def _prepare(self) -> None:
+        control, world = self._stack.emulator.control, self._world
+        for backend, (ahead, seconds) in world.queues.items():
+            control.set_queue(ahead, seconds, backend=backend)
+        control.set_execution(world.execution)
+        rules = [
+            fault | {"tag": self._tag(request, number)}
+            for request, plan in zip(self._requests, world.jobs, strict=True)
+            for number, fault in enumerate(plan.faults)
+            if fault is not None
+        ]
+        control.set_plan(*rules)
+        await tenant(self._stack, "free", quantum_seconds=10**6)
+        await tenant(self._stack, "asked", quantum_seconds=10**6)
+        await tenant(self._stack, "poor", quantum_seconds=10, when_spent="fallback")
+
+    async def _start(self, request: JobRequest) -> None:
+        await self._stack.temporal.start_workflow(
+            QUANTUM_JOB,
+            request,
+            id=request.job_id,
+            task_queue=self._stack.settings.temporal.task_queue,
+            memo={PAYLOAD_HASH: request.payload_hash()},
+        )
+
+    def _tag(self, request: JobRequest, number: int) -> str:
+        return submission_tag(self._stack.settings.deployment, request.job_id, number)
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    async def _do(self, number: int, act: Act) -> None:
+        request, handle = self._requests[number], self._handles[number]
+        match act.kind:
+            case "cancel":
+                with suppress(QsagaError):
+                    await handle.cancel()
+            case "repeat":
+                assert (await self._stack.client.start(request)).job_id == request.job_id
+            case "another":
+                other = request.model_copy(update={"seed": request.seed + 1})
+                with suppress(KeyConflict):
+                    await self._stack.client.start(other)
+                    raise AssertionError("another payload was taken under the same key")
+            case "approve" | "lower" | "reject" | "supply":
+                said = _decide(handle, _decision(self._world.jobs[number], act))
+                self._said.append(asyncio.create_task(said))
+            case _:
+                await self._signal(number, act)
+
+    async def _signal(self, number: int, act: Act) -> None:
+        request = self._requests[number]
+        first = self._tag(request, 0)
+        signals: dict[str, tuple[str, str, Any]] = {
+            "signal_yes": (request.job_id, DECIDE, _decision(self._world.jobs[number], act)),
+            "junk": (request.job_id, DECIDE, None if act.fits else {"verdict": "perhaps"}),
+            "give_up": (first, GIVE_UP, "a stranger says so"),
+            "look": (first, LOOK, None),
+            "forge": (request.job_id, RUN_REPORTED, _forged(first if act.fits else "qsaga:0")),
+        }
+        target, name, given = signals[act.kind]
+        with suppress(RPCError):  # it has ended, or was never begun
+            to = self._stack.temporal.get_workflow_handle(target)
+            await (to.signal(name) if name == LOOK else to.signal(name, given))
+
+    async def _ended(self, workflow_id: str) -> None:
+        """Until it has. A long poll of a time-skipping server ends when much time is skipped."""
+        handle = self._stack.temporal.get_workflow_handle(workflow_id)
+        while (  # noqa: ASYNC110 - on a server
+            await handle.describe()
+        ).status is WorkflowExecutionStatus.RUNNING:
+            await asyncio.sleep(0.1)
+
+    # --- what has come of it ---------------------------------------------------------------------
+
+    async def _all_of(self, plan: JobPlan, request: JobRequest, result: JobResult) -> Ended:
+        temporal = self._stack.temporal
+        tags = [self._tag(request, number) for number in range(RUNS)]
+        reports = {}
+        failed = await _failed_tasks(self._stack, request.job_id)
+        for tag in tags:
+            handle = temporal.get_workflow_handle(tag, result_type=RunReport)
+            with suppress(RPCError):
+                await self._ended(tag)
+                reports[tag] = await handle.result()
+                failed += await _failed_tasks(self._stack, tag)
+        described = await temporal.get_workflow_handle(request.job_id).describe()
+        assert described.status is WorkflowExecutionStatus.COMPLETED
+        kept = await self._stack.parts.ledger.reservations(request.job_id)
+        return Ended(
+            plan=plan,
+            result=result,
+            record=await self._stack.record(request.job_id),
+            published=next(
+                (str(pair.value) for pair in described.typed_search_attributes
+                 if pair.key.name == STATE), None
+            ),
+            reports=reports,
+            remote=[job for tag in tags for job in self._stack.remote(tag)],
+            spent=float(sum(one.spent.quantum_seconds for one in kept)),
+            failed_tasks=failed,
+        )  # fmt: skip
+
+
+def _request(number: int, plan: JobPlan) -> JobRequest:
+    return JobRequest.model_validate(
+        {
+            "tenant": plan.tenant,
+            "key": f"job-{number}",
+            "workload": WORKLOADS[plan.verb],
+            "budgets": plan.budgets,
+            "route": plan.route,
+            "backend": plan.backend,
+            "requested_by": "ann",
+        }
+    )
+
+
+def _decision(plan: JobPlan, act: Act) -> ApprovalDecision:
+    given: dict[str, Any] = {"verdict": Verdict.APPROVE, "by": act.who, "why": act.kind}
+    if act.kind == "reject":
+        given["verdict"] = Verdict.REJECT
+    elif act.kind == "lower":
+        given["money"] = "6.40"
+    elif act.kind == "supply":
+        other = "sample" if plan.verb == "estimate" else "estimate"
+        given["answer"] = ANSWERS[plan.verb if act.fits else other]
+    return ApprovalDecision.model_validate(given)
+
+
+async def _decide(handle: JobHandle, decision: ApprovalDecision) -> None:
+    with suppress(QsagaError):
+        await handle.decide(decision)
+
+
+def _forged(run_id: str) -> RunReport:
+    ended = Transition(state=JobState.CANCELLED, at=datetime(1970, 1, 1, tzinfo=UTC))
+    return RunReport(
+        run_id=run_id, outcome="failed", reason="a stranger says so", transitions=(ended,)
+    )
+
+
+async def _failed_tasks(stack: Stack, workflow_id: str) -> list[str]:
+    history = await stack.temporal.get_workflow_handle(workflow_id).fetch_history()
+    failed = [
+        event.workflow_task_failed_event_attributes
+        for event in history.events
+        if event.HasField("workflow_task_failed_event_attributes")
+    ]
+    return [
+        f"{workflow_id}: {WorkflowTaskFailedCause.Name(one.cause)} {one.failure.message}"
+        for one in failed
+        # The server's own: something came in while the workflow wanted to end.
+        if one.cause != WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    ]
