@@ -22,13 +22,11 @@ from qsaga.core.ports import (
     AnsatzBuilder,
     ArtefactStore,
     CircuitReader,
-    ClassicalSolver,
-    Incumbents,
     RunSpec,
-    Simulator,
 )
 from qsaga.core.records import JobOpening, JobRecords
 from qsaga.core.results import Confidence, Cost, JobResult
+from qsaga.core.solvers import ClassicalSolver, Incumbents, Simulator
 from qsaga.core.states import COMPUTED, Rung
 from qsaga.core.steps import (
     CloseInput,

@@ -20,11 +20,11 @@ from qsaga.core.ports import (
     CircuitReader,
     CircuitResult,
     Recompiler,
-    Simulator,
 )
 from qsaga.core.records import JobRecord
 from qsaga.core.results import Answer, Provenance
-from qsaga.core.states import Rung
+from qsaga.core.solvers import Simulator
+from qsaga.core.states import HARDWARE_RUNGS, Rung
 from qsaga.core.steps import Encoded, EncodeInput
 from qsaga.problems.polish import Polisher
 from qsaga.problems.verify import postprocessing, verify
@@ -195,10 +195,13 @@ class Reproducer:
     async def _running(self, provenance: Provenance, encoded: Encoded, scratch: _Scratch) -> Check:
         kept = provenance.artefacts.get("result")
         nothing = Check(what="result", recorded=kept.sha256 if kept else None)
-        if provenance.source is Rung.HARDWARE:
+        if provenance.source in HARDWARE_RUNGS:
             return nothing.model_copy(update={"note": NO_DEVICE})
         if provenance.source is Rung.ANNEALING:
             return nothing.model_copy(update={"note": TIMED})
+        if provenance.source is not Rung.SIMULATOR:
+            note = f"the answer of the rung {provenance.source.value} is not made again"
+            return nothing.model_copy(update={"note": note})
         before = await self._kept(kept) if kept else None
         if encoded.circuit is None or before is None or provenance.seed is None:
             return nothing.model_copy(update={"note": GONE})

@@ -15,7 +15,7 @@ from qsaga.core.errors import ResultUnusable, SolverError
 from qsaga.core.further import merged
 from qsaga.core.jobs import tenant_of
 from qsaga.core.lineage import input_digest
-from qsaga.core.ports import ArtefactStore, CircuitResult, Incumbents, LearnedEstimator
+from qsaga.core.ports import ArtefactStore, CircuitResult
 from qsaga.core.records import JobRecords
 from qsaga.core.results import Cost
 from qsaga.core.rung_steps import (
@@ -30,6 +30,7 @@ from qsaga.core.rung_steps import (
     TakeInput,
     TakeStep,
 )
+from qsaga.core.solvers import Incumbents, LearnedEstimator
 from qsaga.core.states import Rung
 from qsaga.core.steps import Raw, SolveInput
 from qsaga.core.supplied import SuppliedAnswer

@@ -24,14 +24,15 @@ Referred = Callable[[Collection[str]], Awaitable[frozenset[str]]]
 class Sweeping:
     """Marks what is referred to, and deletes the rest of what is old.
 
-    An artefact is marked by the job table, a payload by the histories that Temporal holds. What a
+    An artefact is marked by the job table, a payload by the histories that Temporal holds. The
+    incumbent of a solver is needed by nobody but its job, which drops it when it is closed. What a
     job at work or a run with an open account may use is younger than that job, since whoever stores
     what is there already marks its file as used; so nothing younger than the oldest of them is
     looked at, whatever age is asked for.
 
     Args:
         records: the job table.
-        artefacts, payloads: the folders.
+        artefacts, payloads, incumbents: the folders.
         references: what Temporal holds.
     """
 
@@ -40,10 +41,11 @@ class Sweeping:
         records: JobRecords,
         artefacts: Files,
         payloads: Files,
+        incumbents: Files,
         references: Callable[[Client], References],
     ) -> None:
         self._records, self._references = records, references
-        self._artefacts, self._payloads = artefacts, payloads
+        self._artefacts, self._payloads, self._incumbents = artefacts, payloads, incumbents
 
     async def sweep(self, wanted: Sweep, at: datetime) -> OperationReport:
         """Count, and delete if that is wanted."""
@@ -62,6 +64,7 @@ class Sweeping:
         done = [
             await self._store(self._artefacts, self._records.referred, before, wanted),
             await self._store(self._payloads, references.referred, before, wanted),
+            await self._store(self._incumbents, _nobody, before, wanted),
         ]
         return OperationReport(kind="sweep", text=_text(done, wanted), swept=tuple(done))
 
@@ -84,6 +87,10 @@ class Sweeping:
         )
 
 
+async def _nobody(_hashes: Collection[str]) -> frozenset[str]:
+    return frozenset()
+
+
 def _text(done: Sequence[Swept], wanted: Sweep) -> str:
     parts = []
     for one in done:
@@ -92,6 +99,4 @@ def _text(done: Sequence[Swept], wanted: Sweep) -> str:
         )
         parts.append(f"{count} {one.store} of {size} bytes")
     verb = "deleted" if wanted.delete else "would be deleted with --delete"
-    return (
-        f"{' and '.join(parts)} {verb}: not used for {wanted.days} days, and nobody refers to them"
-    )
+    return f"{', '.join(parts)} {verb}: not used for {wanted.days} days, and nobody refers to them"

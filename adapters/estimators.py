@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from qsaga.core.errors import InvalidRequest
-from qsaga.core.ports import LearnedEstimator
+from qsaga.core.solvers import LearnedEstimator
 
 GROUP = "qsaga.estimators"
 """Entry points of this group are factories without arguments, as ``QSAGA_ESTIMATOR`` names them."""

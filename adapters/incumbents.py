@@ -33,4 +33,5 @@ class FolderIncumbents:
         self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        return self._folder / digest(key)
+        name = digest(key)
+        return self._folder / name[:2] / name

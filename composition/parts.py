@@ -19,10 +19,11 @@ from adapters.artefacts import FolderArtefacts
 from adapters.incumbents import FolderIncumbents
 from adapters.temporal import TemporalArchive
 from qsaga.core.policy import Policy
-from qsaga.core.ports import LearnedEstimator, QuantumProvider
+from qsaga.core.ports import QuantumProvider
 from qsaga.core.records import Notifier
 from qsaga.core.roles import WorkerRole
 from qsaga.core.seals import SealKeys
+from qsaga.core.solvers import LearnedEstimator
 from qsaga.policies import load_policy, load_prices, with_prices
 from qsaga.settings import Settings
 from workflows.identified import IdentifiedWorkflows

@@ -30,6 +30,7 @@ def sweeping(parts: Parts) -> Sweeping:
         parts.records,
         SharedFiles("artefacts", settings.data_dir / "artefacts"),
         SharedFiles("payloads", settings.data_dir / "payloads"),
+        SharedFiles("incumbents", settings.data_dir / "incumbents"),
         references,
     )
 

@@ -22,7 +22,7 @@ from tools.schemas import CONTRACTS
 from workflows import WORKFLOWS
 
 ROOT = Path(__file__).parent.parent
-STORES = ("adapters/sql", "adapters/qiskit_backend", "qsaga/problems")
+STORES = ("adapters/sql", "qsaga/problems")
 """Where JSON is read that an earlier version may have written."""
 BY_NAME = (Caller, SealCheck, SealedSignal)
 """Of the interceptor: its steps are called by name and have no contract class."""
@@ -73,7 +73,9 @@ def stored() -> set[type[Contract]]:
         for path in (ROOT / folder).rglob("*.py")
         for name in READ.findall(path.read_text())
     }
-    return {kind for kind in _all() if kind.__name__ in named}
+    # Those of adapters are their own affair, and are found only where somebody has imported them.
+    ours = (kind for kind in _all() if kind.__module__.startswith("qsaga."))
+    return {kind for kind in ours if kind.__name__ in named}
 
 
 def messages() -> dict[str, type[Contract]]:

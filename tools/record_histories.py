@@ -19,6 +19,7 @@ TOLD = (
     "submissions",
     "watcher",
     "sessions",
+    "ladder",
 )
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 

@@ -69,14 +69,19 @@ class HardwareRung:
         return {tag for tag, run in self._runs.items() if run.done()}
 
     def costs(self) -> list[Cost]:
-        """What the runs are known to have cost, whether they answered or not."""
-        found = []
-        for tag, run in self._runs.items():
-            if run.done() and not run.cancelled() and run.exception() is None:
-                found.append(run.result().cost)
-            elif tag in self._reports:
-                found.append(self._reports[tag].cost)
-        return found
+        """What the runs are known to have cost; not settled while one may yet be charged."""
+        return [self._cost_of(tag, run) for tag, run in self._runs.items()]
+
+    def _cost_of(self, tag: str, run: asyncio.Future[Any]) -> Cost:
+        if run.done() and not run.cancelled() and run.exception() is None:
+            cost: Cost = run.result().cost
+            return cost
+        report = self._reports.get(tag)
+        if report is not None and report.account is not None:
+            return report.cost
+        # A report without an account is no more than somebody's word.
+        known = report.cost if report else Cost(currency=self._request.budgets.currency)
+        return known.model_copy(update={"settled": False})
 
     def heard(self, report: RunReport) -> None:
         """A run says that it will not answer in time, or how it went."""

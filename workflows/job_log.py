@@ -6,9 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from temporalio import workflow
+from temporalio.common import SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.approval import ApprovalRecord
+    from qsaga.core.attributes import ROUTE, STATE, TENANT
     from qsaga.core.contract import ArtefactRef
     from qsaga.core.facts import Decision
     from qsaga.core.jobs import JobRequest
@@ -71,6 +73,16 @@ class JobLog:
             raise AssertionError(f"a job cannot go from {self.state} to {state}")
         self.state = state
         self.transitions.append(Transition(state=state, at=at))
+
+    def publish(self, rung: Rung | None) -> None:
+        """Make the job found by where it stands."""
+        workflow.upsert_search_attributes(
+            [
+                SearchAttributeKey.for_keyword(TENANT).value_set(self.request.tenant),
+                SearchAttributeKey.for_keyword(ROUTE).value_set(rung.value if rung else "none"),
+                SearchAttributeKey.for_keyword(STATE).value_set(self.state.value),
+            ]
+        )
 
     def answered(self, raw: Raw, verified: Verified) -> None:
         """A rung answered and its answer stood the check; the best one is served."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -20,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
         approved_ceiling,
     )
     from qsaga.core.asking import approval_request, refusal_text
-    from qsaga.core.attributes import ROUTE, STATE, TENANT
     from qsaga.core.further import topped_up
     from qsaga.core.jobs import JobRequest
     from qsaga.core.outcome import FALLBACK_LAYER
@@ -181,7 +179,7 @@ class QuantumJob:
             self._request, admission, terms, workflow.now(), self._patience(admission)
         )
         self._enter(JobState.AWAITING_APPROVAL)
-        self._publish(None)
+        self._log.publish(None)
         record = await self._desk.wait(request, guarded=admission.guarded)
         waited = (workflow.now() - request.asked).total_seconds()
         self._watch.note(Layer.APPROVAL, waited)
@@ -240,7 +238,7 @@ class QuantumJob:
         self._log.rung = rung
         self._enter(JobState.ENCODED)
         if len(self._log.attempts) < PUBLISHED_RUNGS:
-            self._publish(rung)
+            self._log.publish(rung)
         try:
             raw = await self._raw(rung, admission, encoded)
             self._log.answered(raw, await self._verified(raw, encoded))
@@ -269,7 +267,7 @@ class QuantumJob:
     async def _ask_for_answer(self, admission: Admission, encoded: Encoded) -> Raw:
         known = await self._manual.known()
         self._enter(JobState.AWAITING_APPROVAL)
-        self._publish(Rung.MANUAL)
+        self._log.publish(Rung.MANUAL)
         seconds = self._left() - checking_reserve(self._request.budgets)
         return await self._manual.answer(admission, encoded, seconds, known)
 
@@ -351,7 +349,7 @@ class QuantumJob:
             review=self._manual.desk.record,
         )
         await self._own.stop()
-        self._publish(self._log.rung)
+        self._log.publish(self._log.rung)
         if self.guarded is None:  # never admitted: who waits to be told may go
             self.guarded = True
         # A decision under way gets its reply before the job has ended.
@@ -396,12 +394,3 @@ class QuantumJob:
         last = admission.decision.ladder[-1]
         needed = fallback_reserve(self._request.budgets, FALLBACK_LAYER[last])
         return min(self._budget(Layer.APPROVAL), max(self._left() - needed, 0.0))
-
-    def _publish(self, rung: Rung | None) -> None:
-        workflow.upsert_search_attributes(
-            [
-                SearchAttributeKey.for_keyword(TENANT).value_set(self._request.tenant),
-                SearchAttributeKey.for_keyword(ROUTE).value_set(rung.value if rung else "none"),
-                SearchAttributeKey.for_keyword(STATE).value_set(self._log.state.value),
-            ]
-        )

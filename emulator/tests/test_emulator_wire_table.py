@@ -204,7 +204,7 @@ def test_an_unknown_status_is_waited_for_for_ever(
     control.step(LONG)
     control.set_plan({"do": "show_status", "text": "Paused by the provider"})
     with pytest.raises(RuntimeJobTimeoutError):
-        job.result(timeout=0.5, poll_interval=0.1)
+        job.result(timeout=1.5, poll_interval=0.1)
     assert len(control.request_log(endpoint="job")) >= 4
     assert control.jobs(TAG)[0]["state"] == "Completed"
 

@@ -7,10 +7,10 @@ dimod's own file format (``BinaryQuadraticModel.to_file``), both through the art
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -288,74 +288,6 @@ class Recompiler(Protocol):
         """As ``QuantumProvider.compile``, ``level`` being the optimisation level then.
 
         Raises CompileError, also where the calibration cannot be read.
-        """
-
-
-class Simulator(Protocol):
-    """Runs circuits on this machine."""
-
-    name: str
-
-    async def run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
-        """Simulate without noise. Raises SolverError when the circuit is too large."""
-
-
-class ClassicalSolver(Protocol):
-    """Minimises a binary quadratic model on this machine."""
-
-    name: str
-
-    def solve(
-        self,
-        bqm: bytes,
-        seconds: float,
-        seed: int,
-        *,
-        start: bytes | None = None,
-        better: Callable[[bytes], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> bytes:
-        """Use ``seconds`` of time and return by itself.
-
-        Blocking; called in a thread. Returns a dimod SampleSet as the JSON text of
-        ``SampleSet.to_serializable()``, best first, its ``info`` holding what a reader may want to
-        know (reads, sweeps, schedule).
-
-        Args:
-            bqm: the model in dimod's file format.
-            seconds: of time.
-            seed: of everything random.
-            start: a sample set that was found before; the answer is no worse.
-            better: given the best samples so far, now and then when they have become better.
-            should_stop: asked now and then; True ends the work early.
-        """
-
-
-class Incumbents(Protocol):
-    """The best samples so far of solvers at work, under a key: what outlives their workers."""
-
-    def put(self, key: str, samples: bytes) -> None:
-        """Replace what is kept; a reader sees all of it or what was there before."""
-
-    def get(self, key: str) -> bytes | None:
-        """What is kept; None if nothing is."""
-
-    def drop(self, key: str) -> None:
-        """Keep nothing any more; safe to repeat."""
-
-
-class LearnedEstimator(Protocol):
-    """A user's own way of answering without running anything: a model learned from the past.
-
-    ``name`` says which, with its version: it becomes part of the answer's provenance.
-    """
-
-    name: str
-
-    def estimate(self, workload: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
-        """Answer the JSON of a workload as the JSON of a ``SuppliedAnswer``, within ``seconds``.
-
-        Blocking; called in a thread. Any error is a rung that failed.
         """
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.answering import Encode, Simulate, Solve, Verify
 from activities.hardware import CALIBRATION, Collector, Compile
@@ -23,6 +24,7 @@ from adapters.annealing import NealSolver, steepest_descent
 from adapters.artefacts import FolderArtefacts
 from adapters.circuits import QiskitCircuitReader
 from adapters.ibm import IBMProvider, IBMRecompiler
+from adapters.incumbents import FolderIncumbents
 from adapters.qaoa import QaoaBuilder
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.errors import CompileError, InvalidRequest
@@ -132,9 +134,9 @@ class Bench:
                 )
             case Rung.ANNEALING:
                 assert encoded.model is not None
-                return await Solve(self.artefacts, NealSolver()).solve(
-                    SolveInput(model=encoded.model, seconds=0.1, seed=request.seed)
-                )
+                solve = Solve(self.artefacts, NealSolver(), FolderIncumbents(self.folder)).solve
+                given = SolveInput(model=encoded.model, seconds=0.1, seed=request.seed)
+                return await ActivityEnvironment().run(solve, given)
 
     async def record(self, workload: dict[str, Any], rung: Rung, **changes: Any) -> JobRecord:
         request = JobRequest.model_validate({"key": "k", "workload": workload} | changes)

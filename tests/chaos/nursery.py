@@ -6,10 +6,13 @@ import asyncio
 import multiprocessing
 import os
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import pytest
 
 from qsaga.settings import Settings
 from tests.chaos.points import Point
@@ -51,17 +54,18 @@ class Nursery:
     """Forks workers. One for each process of ours: the fork server behind it is shared."""
 
     def __init__(self) -> None:
-        # Threads of BLAS would not outlive a fork, and a small worker needs none.
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
-            os.environ[name] = "1"
-        os.environ["QISKIT_PARALLEL"] = "FALSE"
-        # IBM's client reads it when it is imported: the way to an emulator without a proxy.
-        os.environ["QISKIT_FUNCTIONS_EXPERIMENTAL"] = "1"
-        known = os.environ.get("PYTHONPATH", "")
-        if str(ROOT) not in known.split(os.pathsep):
-            os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{known}" if known else str(ROOT)
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.chaos.hooks"])
+        # For the fork server and what it forks only: other tests may follow in this process.
+        with pytest.MonkeyPatch.context() as patch:
+            # Threads of BLAS would not outlive a fork, and a small worker needs none.
+            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+                patch.setenv(name, "1")
+            patch.setenv("QISKIT_PARALLEL", "FALSE")
+            # IBM's client reads it when it is imported: the way to an emulator without a proxy.
+            patch.setenv("QISKIT_FUNCTIONS_EXPERIMENTAL", "1")
+            patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+            forkserver.ensure_running()
 
     async def fork(self, settings: Settings, order: Point | None, log: Path) -> Forked:
         """A worker that follows ``order``."""

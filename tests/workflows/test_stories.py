@@ -45,7 +45,8 @@ async def test_eight_hours_of_queue_cost_no_events_and_about_a_second(skipping: 
     assert result.state is JobState.COMPLETED
     queue = next(t.seconds for t in result.timings if t.layer is Layer.QUEUE)
     assert queue == pytest.approx(8 * 3600, rel=0.05)
-    assert await skipping.keep_history("queued.run", skipping.run_id(result)) <= short + 6
+    # At its expected start it looks by itself or, where the watcher was quicker, is told by signal.
+    assert await skipping.keep_history("queued.run", skipping.run_id(result)) <= short + 16
     assert took < 15
 
 
