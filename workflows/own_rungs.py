@@ -27,8 +27,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.hardware_rung import circuit_of
     from workflows.layers import LayerEnded, Stopwatch
 
-INCUMBENT = 5.0
-"""Seconds to fetch what a lost solver has left behind."""
+INCUMBENT, LEAST = 5.0, 0.5
+"""Seconds to fetch what a solver has found so far: half of what is left, within these."""
 
 
 class OwnRungs:
@@ -126,9 +126,10 @@ class OwnRungs:
             raise
 
     async def _left_behind(self) -> Raw | None:
+        seconds = min(INCUMBENT, max(self._left() / 2, LEAST))
         with suppress(LayerEnded):
             return await self._watch.step(
-                Layer.SOLVE, INCUMBENT, IncumbentStep.incumbent, self.incumbent
+                Layer.SOLVE, seconds, IncumbentStep.incumbent, self.incumbent
             )
         return None
 
