@@ -77,11 +77,20 @@ class Found:
             # The run first: a job at work may start it in between.
             if await working(tag) or await working(owner):
                 continue
+            if not await self._open(tag, survey):
+                continue
             try:
                 done.repairs += await self._close(tag, owner, survey, at)
             except (ProviderError, NeedsPerson) as error:
                 done.open_tags[tag] = f"account of submission {tag} of job {owner}: {error}"
         return done
+
+    async def _open(self, tag: str, survey: Survey) -> bool:
+        """Whether there is still something to account for: its run may have done it since."""
+        if tag in await self._records.open_accounts():
+            return True
+        booked = {run.provider_job_id for run in await self._records.booked(survey.provider, tag)}
+        return any(tag in job.tags and name not in booked for name, job in survey.remote.items())
 
     async def _close(self, tag: str, owner: str, survey: Survey, at: datetime) -> list[Repair]:
         # Whoever has seen the tag before sends no more: an activity outlives its workflow.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -161,12 +161,14 @@ def charged(stack: Stack) -> float:
     return float(sum(job["charged_seconds"] for job in stack.emulator.control.jobs()))
 
 
-@contextmanager
-def locked(stack: Stack) -> Iterator[None]:
+@asynccontextmanager
+async def locked(stack: Stack) -> AsyncIterator[None]:
     """Nobody else can write to the database meanwhile."""
-    other = sqlite3.connect(stack.settings.data_dir / "qsaga.db", isolation_level=None)
+    path = stack.settings.data_dir / "qsaga.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("PRAGMA busy_timeout = 30000")
-    other.execute("BEGIN IMMEDIATE")
+    # In a thread: whoever writes just now may need this loop to come to an end.
+    await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
     try:
         yield
     finally:

@@ -235,13 +235,13 @@ async def test_an_attempt_that_reserves_after_the_end_holds_nothing(
 
 async def test_books_that_cannot_be_written_for_a_while_lose_nothing(stack: Crewed) -> None:
     stack.emulator.control.set_queue(1, 1.0)
-    with locked(stack):
+    async with locked(stack):
         handle = await stack.client.start(dear())
         await reached(handle, JobState.RECEIVED)
     await waiting(handle)
     await handle.approve("yes", by="bob")
     await reached(handle, JobState.QUEUED)
-    with locked(stack):
+    async with locked(stack):
         # Beyond the local tries to settle, and those to close.
         await reached(handle, JobState.COMPLETED)
         result = await handle.progress()

@@ -127,7 +127,7 @@ async def test_a_yes_that_nobody_could_weigh_before_the_expiry_is_too_late(askin
 async def test_cancelled_while_a_yes_is_weighed(asking: Asking) -> None:
     async with asking() as stack:
         handle = await started(stack)
-        with locked(stack):
+        async with locked(stack):
             word = asyncio.create_task(handle.approve("yes", by="bob"))
             await under_way(stack, handle, "review")
             await handle.cancel()
@@ -145,7 +145,7 @@ async def test_an_audit_log_that_cannot_be_written_does_not_outlast_the_request(
 ) -> None:
     async with asking("expires = 2.0\n") as stack:
         handle = await started(stack)
-        with locked(stack):
+        async with locked(stack):
             word = asyncio.create_task(handle.approve("yes", by="bob"))
             await under_way(stack, handle, "review")
             await reached(handle, JobState.TIMED_OUT)
@@ -158,7 +158,7 @@ async def test_an_audit_log_that_cannot_be_written_does_not_outlast_the_request(
 
 async def test_a_decision_before_the_job_was_admitted_is_refused(asking: Asking) -> None:
     async with asking() as stack:
-        with locked(stack):
+        async with locked(stack):
             handle = await stack.client.start(dear())
             await under_way(stack, handle, "admit")
             with pytest.raises(PolicyRefused, match="no approval is asked for this job"):
@@ -252,7 +252,7 @@ def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 async def test_a_worker_that_dies_while_it_weighs_leaves_one_decision(asking: Asking) -> None:
     async with asking() as stack:
         handle = await started(stack)
-        with locked(stack):
+        async with locked(stack):
             word = asyncio.create_task(handle.approve("yes", by="bob"))
             await under_way(stack, handle, "review")
             await stack.lose()
