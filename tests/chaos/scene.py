@@ -217,7 +217,8 @@ class Scene:
         for request in self._requests:
             handle = self._client.get_workflow_handle(request.job_id)
             if not update:
-                await until_served(partial(handle.signal, DECIDE, decision))
+                with suppress(RPCError):  # it ended without asking
+                    await until_served(partial(handle.signal, DECIDE, decision))
                 continue
             # Its id keeps it from counting twice; if it did, the second would be refused.
             with suppress(WorkflowUpdateFailedError, RPCError):
