@@ -12,7 +12,6 @@ from temporalio import activity
 from activities.doorman import Doorman
 from activities.identified import current_caller
 from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
-from qsaga.core.approval import Ceiling
 from qsaga.core.errors import (
     Forbidden,
     InvalidRequest,
@@ -330,7 +329,7 @@ class Admit(AdmitStep, ReadmitStep):
         if Rung.HARDWARE not in decision.ladder or ceiling is None:
             # Zero in place of what an earlier admission may have held.
             return (own, Hold(key=hardware, amounts=Amounts(), currency=own.currency))
-        return (own, Hold(key=hardware, amounts=_amounts(ceiling), currency=ceiling.currency))
+        return (own, Hold(key=hardware, amounts=Amounts.most(ceiling), currency=ceiling.currency))
 
     async def _release(self, request: JobRequest, account: str, at: datetime) -> None:
         await self._ledger.release(
@@ -357,10 +356,6 @@ def _without(decision: Decision, tenant: Tenant | None) -> bool:
 
 def _text(request: JobRequest, short: tuple[Shortage, ...]) -> str:
     return "; ".join(one.text(request.tenant) for one in short)
-
-
-def _amounts(ceiling: Ceiling) -> Amounts:
-    return Amounts(quantum_seconds=Decimal(str(ceiling.quantum_seconds)), money=ceiling.money)
 
 
 def shots_of(workload: Optimise | Sample | Estimate) -> int:

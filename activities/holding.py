@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from temporalio import activity
 
 from activities.doorman import Doorman
@@ -26,9 +24,7 @@ class HoldRun(HoldRunStep):
         tag = submission_tag(self._deployment, given.job_id, given.number)
         hold = Hold(
             key=hold_key(tag, given.account),
-            amounts=Amounts(
-                quantum_seconds=Decimal(str(ceiling.quantum_seconds)), money=ceiling.money
-            ),
+            amounts=Amounts.most(ceiling),
             currency=ceiling.currency,
         )
         tenant = given.request.tenant

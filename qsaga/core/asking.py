@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from qsaga.core.admission import Admission
 from qsaga.core.approval import Alternative, ApprovalRecord, ApprovalRequest, ApprovalTerms
-from qsaga.core.facts import Decision
+from qsaga.core.facts import Decision, Facts
 from qsaga.core.jobs import JobRequest
 from qsaga.core.states import CLASSICAL_LAYER, HARDWARE_RUNGS, Rung
 
@@ -44,16 +44,19 @@ def approval_request(
     )
 
 
+def _what(facts: Facts) -> str:
+    has_model = facts.variables is not None
+    size = f"{facts.variables} variables" if has_model else f"{facts.qubits} qubits"
+    return f"{facts.verb} of {size}"
+
+
 def _plan(decision: Decision) -> str:
     facts = decision.facts
-    size = (
-        f"{facts.variables} variables" if facts.variables is not None else f"{facts.qubits} qubits"
-    )
     where = ", then ".join(
         f"{rung.value} ({decision.backend})" if rung is Rung.HARDWARE else rung.value
         for rung in decision.ladder
     )
-    return f"{facts.verb} of {size}, {facts.shots} shots: {where}; {decision.reason}"
+    return f"{_what(facts)}, {facts.shots} shots: {where}; {decision.reason}"
 
 
 def _alternatives(request: JobRequest, decision: Decision) -> tuple[Alternative, ...]:
@@ -91,7 +94,6 @@ def review_request(
 ) -> ApprovalRequest:
     """The question for the answer itself; ``known`` is one that may be accepted, in words."""
     facts = admission.decision.facts
-    size = f"{facts.variables} variables" if facts.variables else f"{facts.qubits} qubits"
     return ApprovalRequest(
         job_id=request.job_id,
         tenant=request.tenant,
@@ -99,7 +101,7 @@ def review_request(
         terms=terms,
         asked=asked,
         expires=asked + timedelta(seconds=min(seconds, terms.expires)),
-        plan=f"{facts.verb} of {size}: " + (f"{known} may be accepted" if known else "no answer"),
+        plan=f"{_what(facts)}: " + (f"{known} may be accepted" if known else "no answer"),
         sensitivity=request.sensitivity.value,
         environment=request.environment,
         answers="given or accepted" if known else "given",

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, StringConstraints
 
+from qsaga.core.approval import Ceiling
 from qsaga.core.contract import Contract, Slug, StrictContract
 from qsaga.core.results import Cost
 
@@ -84,6 +85,11 @@ class Amounts(Contract):
     money: Amount = Decimal(0)
     classical_seconds: Amount = Decimal(0)
     jobs: Amount = Decimal(0)
+
+    @classmethod
+    def most(cls, ceiling: Ceiling) -> Amounts:
+        """What a hardware run may be charged."""
+        return cls(quantum_seconds=Decimal(str(ceiling.quantum_seconds)), money=ceiling.money)
 
     @classmethod
     def hardware(cls, cost: Cost) -> Amounts:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import boto3
 import pytest
-import pytest_asyncio
 from google.cloud import storage
-from temporalio.testing import WorkflowEnvironment
 
-from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.keyring import add_key, changing
-from tools.servers import resolve
-from tools.stage import DYNAMIC_CONFIG, wait_until
+from tests.support.servers import dev_env, emulator
+from tools.stage import wait_until
+
+__all__ = ["dev_env", "emulator"]
 
 
 @pytest.fixture
@@ -28,25 +27,6 @@ def keys_file(tmp_path: Path) -> Path:
     with changing(path) as keys:
         keys.current = add_key(keys, "first")
     return path
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def dev_env() -> AsyncIterator[WorkflowEnvironment]:
-    """The dev server."""
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(resolve().cli),
-        dev_server_extra_args=[
-            part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)
-        ],
-    ) as env:
-        yield env
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorProcess]:
-    """An emulator on its own clock."""
-    with EmulatorProcess(noise="none") as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,11 @@ from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from tests.support.clock_bridge import ClockBridge
+from tests.support.servers import dev_env, emulator
 from tests.support.stack import Stack, running_stack
 from tools.servers import resolve
-from tools.stage import DYNAMIC_CONFIG
+
+__all__ = ["dev_env", "emulator"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -68,25 +70,6 @@ async def skipping(
     await asyncio.to_thread(following_emulator.control.reset)
     async with running_stack(skipping_env, following_emulator, tmp_path) as stack:
         yield stack
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorProcess]:
-    """An emulator on its own clock."""
-    with EmulatorProcess(noise="none") as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def dev_env() -> AsyncIterator[WorkflowEnvironment]:
-    """The dev server."""
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(resolve().cli),
-        dev_server_extra_args=[
-            part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)
-        ],
-    ) as env:
-        yield env
 
 
 @pytest_asyncio.fixture(loop_scope="session")
