@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion as DeploymentVersion
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentResponse,
+    DescribeWorkerDeploymentVersionRequest,
     SetWorkerDeploymentCurrentVersionRequest,
 )
 from temporalio.client import Client
@@ -34,23 +36,48 @@ async def become_current_if_first(client: Client, own: WorkerDeploymentVersion) 
         Whether this call made it current.
     """
     log = logging.getLogger("qsaga")
+    waits = "the server does not know it"
     for _ in range(UNHEARD_OF):
         found = await _described(client, own.deployment_name)
         if found is not None:
             info = found.worker_deployment_info
             current = info.routing_config.current_deployment_version.build_id
-            if current:
-                if current != own.build_id:
-                    log.info("version %s waits to be made current; %s is", own.build_id, current)
+            if current == own.build_id:
                 return False
             known = {one.deployment_version.build_id for one in info.version_summaries}
-            if own.build_id in known and await _made(client, own, found.conflict_token):
+            if current and own.build_id in known:
+                waits = await _lacking(client, own, current)
+                if not waits:
+                    log.info("version %s waits to be made current; %s is", own.build_id, current)
+                    return False
+            elif own.build_id in known and await _made(client, own, found.conflict_token):
                 log.info("version %s is the first of %s", own.build_id, own.deployment_name)
                 return True
         # The server learns of a version when its first worker asks for work.
         await asyncio.sleep(AGAIN)
-    log.warning("version %s is not current: the server does not know it", own.build_id)
+    log.warning("version %s is not current: %s", own.build_id, waits)
     return False
+
+
+async def _lacking(client: Client, own: WorkerDeploymentVersion, current: str) -> str:
+    """What keeps a version from taking over; empty: the server would make it current."""
+    has = await _task_queues(client, own)
+    wanted = await _task_queues(client, WorkerDeploymentVersion(own.deployment_name, current))
+    lacking = sorted({name for name, _ in wanted - has})
+    return f"no worker of it has asked for work of {', '.join(lacking)} yet" if lacking else ""
+
+
+async def _task_queues(client: Client, of: WorkerDeploymentVersion) -> set[tuple[str, int]]:
+    """Task queues by name and kind from which workers of a version took work."""
+    found = await client.workflow_service.describe_worker_deployment_version(
+        DescribeWorkerDeploymentVersionRequest(
+            namespace=client.namespace,
+            deployment_version=DeploymentVersion(
+                deployment_name=of.deployment_name, build_id=of.build_id
+            ),
+        )
+    )
+    return {(queue.name, queue.type) for queue in found.version_task_queues}
 
 
 async def _described(client: Client, deployment: str) -> DescribeWorkerDeploymentResponse | None:
