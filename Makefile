@@ -61,9 +61,9 @@ record-histories: ## record the histories that tests/replay replays
 	@sh tools/python.sh -m tools.bootstrap --for test
 	@$(BIN)/python -m tools.record_histories
 
-bench-overhead: ## the time that qsaga adds to a job
-	@sh tools/python.sh -m tools.bootstrap --for demo
-	@$(BIN)/python -m benchmarks.overhead
+bench-overhead: ## what qsaga adds to a job, beside others; an hour (ARGS="--waiting 0 1000": minutes)
+	@sh tools/python.sh -m tools.bootstrap --for test
+	@$(BIN)/python -m benchmarks.overhead $(ARGS)
 
 bench-ledger: ## reservations per second of a ledger with a million rows
 	@sh tools/python.sh -m tools.bootstrap --for develop
@@ -89,7 +89,7 @@ chaos-provider: ## 500 submissions under random faults of the provider, workers 
 	@sh tools/python.sh -m tools.bootstrap --for test
 	@$(BIN)/python -m tests.chaos.provider $(ARGS)
 
-test-system: ## the tests that need more than Python packages (Go, Spin)
+test-system: ## the tests that need more than Python packages (Go, Spin, PostgreSQL)
 	@sh tools/python.sh -m tools.bootstrap --for develop
 	@$(BIN)/python -m tools.system
 	@$(BIN)/pytest -m system tests $(ARGS)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from temporalio import activity
 
 from activities.doorman import Doorman
+from activities.enquiry import offered, patience
 from activities.identified import current_caller
 from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
 from qsaga.core.errors import (
@@ -29,7 +30,7 @@ from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitReader, QuantumProvider
 from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
 from qsaga.core.roles import Queues
-from qsaga.core.states import CLASSICAL_LAYER, Layer, Rung
+from qsaga.core.states import CLASSICAL_LAYER, HARDWARE_RUNGS, Layer, Rung
 from qsaga.core.validation import check_observables
 from qsaga.problems.registry import parse
 
@@ -103,6 +104,7 @@ class Admit(AdmitStep, ReadmitStep):
             submitter=caller.subject if caller.verified else request.requested_by,
             guarded=guarded,
             queues=dict(self._terms.queues),
+            frugal=True,
         )
         if tenant is not None:
             # Before there is a row: a request that is refused leaves its key free.
@@ -200,7 +202,7 @@ class Admit(AdmitStep, ReadmitStep):
 
     async def _facts(self, request: JobRequest) -> Facts:
         variables, qubits = await asyncio.to_thread(self._size, request.workload)
-        backends, trouble = await self._survey()
+        backends, trouble = await self._survey(request)
         runs = 0
         if request.template is not None:
             runs = await self._records.template_runs(request.tenant, request.template)
@@ -248,15 +250,23 @@ class Admit(AdmitStep, ReadmitStep):
             check_observables(workload, qubits)
         return None, qubits
 
-    async def _survey(self) -> tuple[tuple[BackendFacts, ...], str]:
+    async def _survey(self, request: JobRequest) -> tuple[tuple[BackendFacts, ...], str]:
         if self._provider is None:
             return (), "no account is configured"
         if not self._terms.policy.hardware.enabled:
             return (), ""
         try:
-            return await self._provider.backends(), ""
+            seconds = patience(request.budgets) if self._may_want_hardware(request) else 0.0
+            return await offered(self._provider, seconds), ""
         except ProviderError as error:
             return (), str(error)
+
+    def _may_want_hardware(self, request: JobRequest) -> bool:
+        if request.route is not None:
+            return request.route in HARDWARE_RUNGS
+        policy = self._terms.policy
+        routes = {rule.route for rule in policy.rules}
+        return not HARDWARE_RUNGS.isdisjoint(routes | {*policy.ladders[request.workload.kind]})
 
     # --- the budget ------------------------------------------------------------------------------
 

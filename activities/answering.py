@@ -15,6 +15,7 @@ from activities.admission import shots_of
 from activities.doorman import Doorman
 from activities.leaving import Leaving, handed_back
 from activities.running import server_now
+from qsaga.core.errors import ResultUnusable
 from qsaga.core.jobs import Estimate, Optimise, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
@@ -205,9 +206,8 @@ class Verify(VerifyStep):
 
     def _verify(self, given: VerifyInput) -> Verified:
         model = self._artefacts.get(given.model) if given.model else None
-        raw = given.raw.result
         answer, polished = verify(
-            given.workload, model, self._artefacts.get(raw), raw.media, self._polisher
+            given.workload, model, self._output(given.raw), given.raw.result.media, self._polisher
         )
         if given.raw.rung not in COMPUTED | {Rung.CACHED} and answer.kind != "optimise":
             # Nothing that could be checked against the circuit was run.
@@ -219,6 +219,16 @@ class Verify(VerifyStep):
             postprocessing=postprocessing(given.workload, self._polisher),
             machine=machine(),
         )
+
+    def _output(self, raw: Raw) -> bytes:
+        try:
+            return self._artefacts.get(raw.result)
+        except (KeyError, ValueError) as error:
+            if "of_job" not in raw.detail:  # of this job: it is there, or will be in a moment
+                raise
+            raise ResultUnusable(
+                f"the output behind the answer of {raw.detail['of_job']} is not kept any more"
+            ) from error
 
 
 class Close(CloseStep):
@@ -241,17 +251,15 @@ class Close(CloseStep):
         result = given.result
         await self._doorman.admits(result.job_id)
         at = result.transitions[-1].at
-        await self._records.open(
-            JobOpening(
-                job_id=result.job_id,
-                payload_hash=result.payload_hash,
-                at=result.transitions[0].at,
-                submitter=result.submitter,
-                request=given.request,
-                decision=result.decision,
-            )
+        opening = JobOpening(
+            job_id=result.job_id,
+            payload_hash=result.payload_hash,
+            at=result.transitions[0].at,
+            submitter=result.submitter,
+            request=given.request,
+            decision=result.decision,
         )
-        await self._records.close(result, given.artefacts)
+        await self._records.close(result, given.artefacts, opening)
         if given.account:
             await self._settle(result, given, at)
         if given.incumbent:

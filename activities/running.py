@@ -108,5 +108,6 @@ class _RunningActivity(ActivityInboundInterceptor):
 
 async def _beat(patience: timedelta) -> None:
     while True:
-        activity.heartbeat()
+        # Most steps are done before the first: each would cost a call to the server.
         await asyncio.sleep(patience.total_seconds() / 4)
+        activity.heartbeat()

@@ -27,6 +27,7 @@ _BASIS += ["cx", "cz", "swap", "rxx", "ryy", "rzz", "ccx", "measure", "reset", "
 AMPLITUDES = 5e7
 """Amplitudes that a circuit changes, gate by gate, in about half a second on one core."""
 
+METHOD = "statevector"
 REFUSED = 3
 """Exit code of a simulation apart that cannot be run; its output says why."""
 
@@ -38,7 +39,7 @@ class AerSimulator:
 
     Args:
         max_qubits: larger circuits are refused.
-        threads: that one simulation may use; 0 takes every core.
+        threads: that one simulation may use; 0 takes every core where that may be worth it.
         shot_noise: False gives expectation values exactly, with standard error 0, whatever
             precision is asked; True draws them with that precision, as a device would.
     """
@@ -48,7 +49,7 @@ class AerSimulator:
     def __init__(self, max_qubits: int = 24, threads: int = 0, shot_noise: bool = False) -> None:
         self._max_qubits = max_qubits
         self._shot_noise = shot_noise
-        self._options = {"method": "statevector", "max_parallel_threads": threads}
+        self._threads = threads
 
     async def run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
         """Simulate, in a thread or apart. Raises SolverError for a circuit that it cannot run.
@@ -62,7 +63,7 @@ class AerSimulator:
             return done
         given = {
             "max_qubits": self._max_qubits,
-            "threads": self._options["max_parallel_threads"],
+            "threads": self._threads,
             "shot_noise": self._shot_noise,
             "qpy": base64.b64encode(qpy).decode(),
             "spec": spec.model_dump(mode="json"),
@@ -72,7 +73,7 @@ class AerSimulator:
 
     def _unless_long(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult | None:
         circuit = self._read(qpy)
-        if 2**circuit.num_qubits * len(circuit.data) > AMPLITUDES:
+        if _amplitudes(circuit) > AMPLITUDES:
             return None
         return self._run(circuit, spec, seed)
 
@@ -104,7 +105,7 @@ class AerSimulator:
     def _sample(self, circuit: QuantumCircuit, spec: RunSpec, seed: int) -> CircuitResult:
         if not circuit.count_ops().get("measure"):
             raise SolverError("the circuit measures nothing")
-        options = {"backend_options": self._options}
+        options = {"backend_options": self._options(circuit, spec)}
         sampler = SamplerV2(default_shots=spec.shots, seed=seed, options=options)
         data = sampler.run([self._basis(circuit)]).result()[0].data
         counts = {name: dict(sorted(data[name].get_counts().items())) for name in data}
@@ -114,7 +115,7 @@ class AerSimulator:
         precision = (spec.precision or 0.0) if self._shot_noise else 0.0
         options: dict[str, Any] = {
             "default_precision": precision,
-            "backend_options": self._options,
+            "backend_options": self._options(circuit, spec),
             "run_options": {"seed_simulator": seed},
         }
         operators = [SparsePauliOp.from_list(list(one.items())) for one in spec.observables]
@@ -129,8 +130,19 @@ class AerSimulator:
 
     def _basis(self, circuit: QuantumCircuit) -> QuantumCircuit:
         if any(instruction.operation.name not in _BASIS for instruction in circuit.data):
-            return transpile(circuit, Backend(**self._options), optimization_level=0)
+            return transpile(circuit, Backend(method=METHOD), optimization_level=0)
         return circuit
+
+    def _options(self, circuit: QuantumCircuit, spec: RunSpec) -> dict[str, Any]:
+        # Threads of Aer wait for each other by spinning: on a busy machine a circuit of a
+        # millisecond takes twenty, and those cores are lost to everybody else.
+        short = _amplitudes(circuit) * (spec.shots or 1) <= AMPLITUDES
+        return {"method": METHOD, "max_parallel_threads": self._threads or int(short)}
+
+
+def _amplitudes(circuit: QuantumCircuit) -> int:
+    amplitudes: int = 2**circuit.num_qubits * len(circuit.data)
+    return amplitudes
 
 
 async def _apart(given: bytes) -> CircuitResult:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from temporalio import activity, workflow
 
-REMOTE_STEPS = 4
+QUEUE = "bare"
 
 
 @activity.defn
@@ -17,14 +17,21 @@ async def nothing(given: str) -> str:
 
 @workflow.defn
 class Bare:
-    """As many activities as a job on the simulator: four remote, one local."""
+    """Does nothing, step by step."""
 
     @workflow.run
-    async def run(self, given: str) -> str:
-        """Do nothing five times."""
-        patience = timedelta(seconds=10)
-        for _ in range(REMOTE_STEPS):
-            await workflow.execute_activity(nothing, given, start_to_close_timeout=patience)
-        return await workflow.execute_local_activity(
-            nothing, given, start_to_close_timeout=patience
-        )
+    async def run(self, remote: int, local: int) -> int:
+        """Do nothing so many times; returns how many.
+
+        Args:
+            remote: activities that go through a task queue, one after the other.
+            local: local activities, after these.
+        """
+        patience = timedelta(seconds=60)
+        for step in range(remote):
+            await workflow.execute_activity(nothing, str(step), start_to_close_timeout=patience)
+        for step in range(local):
+            await workflow.execute_local_activity(
+                nothing, str(step), start_to_close_timeout=patience
+            )
+        return remote + local

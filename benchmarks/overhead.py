@@ -1,7 +1,8 @@
-"""What qsaga adds to a job: beside the raw call of the simulator, and beside a bare workflow.
+"""What qsaga adds to a job: time, throughput, events, billed actions, memory while jobs wait.
 
-All three run in turn in one process against one dev server, so that the machine's mood is the
-same for each. Prints a table and writes build/bench/overhead.json.
+Beside it, in turns on the same machine: the raw call of Aer, a bare Temporal workflow with as many
+activities, prefect-qiskit on Aer. Prints tables and the aims, with a profile of where the time
+goes, and writes build/bench/overhead.json.
 """
 
 from __future__ import annotations
@@ -9,151 +10,107 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
-import statistics
+import logging
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
-from importlib.metadata import version
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-import worker as composition
-from adapters.aer import AerSimulator
-from adapters.circuits import QiskitCircuitReader
-from benchmarks.bare import Bare, nothing
-from qsaga.client import QsagaClient
-from qsaga.connection import register_search_attributes
-from qsaga.core.jobs import JobRequest
-from qsaga.core.ports import RunSpec
-from qsaga.core.states import JobState
-from qsaga.payloads import data_converter
-from qsaga.settings import Settings, TemporalSettings
-from tools.servers import ROOT, resolve
+from benchmarks import machine, overhead_history, overhead_jobs, overhead_profile, waiting
+from benchmarks.overhead_aims import aims
+from benchmarks.overhead_tables import show
+from benchmarks.prefect_env import PINS, aer_route
+from tools.servers import ROOT
 
-CIRCUIT = """OPENQASM 3.0;
-include "stdgates.inc";
-qubit[4] q;
-bit[4] c;
-h q[0];
-cx q[0], q[1];
-cx q[1], q[2];
-cx q[2], q[3];
-c = measure q;
-"""
-SHOTS, SEED = 1024, 7
-DISPATCH = "history.transferProcessorMaxPollRPS=1000"
+PACKAGES = ("qsaga", "temporalio", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "pydantic")
+SEED = overhead_jobs.SEED
+JOB = {"qasm3": overhead_jobs.CIRCUIT, "shots": overhead_jobs.SHOTS, "seed": SEED}
 
 
-async def measure(rounds: int, folder: Path) -> dict[str, list[float]]:
-    """Milliseconds of each round, by kind."""
-    settings = Settings(
-        data_dir=folder, hardware=False, temporal=TemporalSettings(task_queue="bench")
-    )
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(resolve().cli),
-        dev_server_extra_args=["--dynamic-config-value", DISPATCH],
-    ) as env:
-        config = env.client.config()
-        config["data_converter"] = data_converter(settings)
-        temporal = Client(**config)
-        await register_search_attributes(temporal)
-        parts = await composition.build(settings)
-        bare = Worker(temporal, task_queue="bare", workflows=[Bare], activities=[nothing])
-        async with composition.worker(temporal, settings, parts), bare:
-            kinds = _kinds(temporal, QsagaClient(temporal, settings))
-            found: dict[str, list[float]] = {name: [] for name in kinds}
-            for turn in range(rounds + 3):
-                for name, call in kinds.items():
-                    began = time.perf_counter()
-                    await call()
-                    if turn >= 3:  # the first rounds fill caches
-                        found[name].append(1000 * (time.perf_counter() - began))
-            return found
-
-
-def _kinds(temporal: Client, client: QsagaClient) -> dict[str, Callable[[], Awaitable[object]]]:
-    simulator = AerSimulator()
-    qpy, _ = QiskitCircuitReader().read("qasm3", CIRCUIT, "sample")
-    spec = RunSpec(verb="sample", shots=SHOTS)
-
-    async def raw() -> object:
-        return await simulator.run(qpy, spec, SEED)
-
-    async def bare() -> object:
-        return await temporal.execute_workflow(
-            Bare.run, "x", id=f"bare-{uuid4().hex}", task_queue="bare"
-        )
-
-    async def job() -> object:
-        request = JobRequest.model_validate(
-            {
-                "key": uuid4().hex,
-                "workload": {"kind": "sample", "circuit": {"source": CIRCUIT}, "shots": SHOTS},
-                "seed": SEED,
-            }
-        )
-        result = await client.run(request)
-        if result.state is not JobState.DEGRADED:  # hardware is switched off
-            raise RuntimeError(f"unexpected end: {result.state}")
-        return result
-
-    return {"raw simulator call": raw, "bare workflow, 4 + 1 activities": bare, "qsaga job": job}
-
-
-def report(found: dict[str, list[float]], rounds: int) -> dict[str, object]:
-    """Medians, 95th percentiles and ratios."""
-    rows = {
-        name: {
-            "median_ms": round(statistics.median(times), 2),
-            "p95_ms": round(statistics.quantiles(times, n=20)[-1], 2),
-        }
-        for name, times in found.items()
-    }
-    raw, bare, job = (row["median_ms"] for row in rows.values())
+async def of_jobs(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Time of a job, jobs per second, and the profile of both."""
+    prefect = aer_route(JOB, folder) if given.prefect else nullcontext()
+    async with overhead_jobs.running(folder) as bench:
+        with prefect as route:
+            print(f"time of a job, {given.rounds} rounds", flush=True)
+            times = await overhead_jobs.per_job(bench, route, given.rounds)
+            by_step = await overhead_profile.by_step(bench, given.rounds)
+            print(f"{overhead_jobs.AT_ONCE} at once, {given.jobs} jobs a round", flush=True)
+            # Idle meanwhile, prefect-qiskit's server takes a percent or two of a core.
+            rates = await overhead_jobs.at_once(bench, given.jobs, given.turns)
+            if route is not None:
+                rates |= await overhead_jobs.prefect_at_once(route, given.turns)
+        calls = await overhead_profile.by_call(bench.temporal, folder / "profile", given.rounds)
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "versions": {n: version(n) for n in ("temporalio", "qiskit", "qiskit-aer", "pydantic")},
-        "seed": SEED,
-        "rounds": rounds,
-        "rows": rows,
-        "added_to_raw_call_ms": round(job - raw, 2),
-        "ratio_to_bare_workflow": round(job / bare, 2),
+        "activities": {"remote": bench.remote, "local": bench.local},
+        "per_job": {name: overhead_jobs.spread(found) for name, found in times.items()},
+        "at_once": rates,
+        "profile": {"steps": by_step, "calls": calls},
     }
+
+
+async def of_histories(folder: Path) -> list[dict[str, Any]]:
+    """Events, bytes and billed actions of each case."""
+    found = []
+    for number, case in enumerate(overhead_history.CASES):
+        print(f"history: {case.name}", flush=True)
+        found.append(await overhead_history.measure(case, folder / str(number), SEED))
+    return found
+
+
+async def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Everything, one after the other."""
+    parts: dict[str, Any] = {}
+    for name in ("jobs", "histories", "waiting"):
+        (folder / name).mkdir()
+    parts |= await of_jobs(folder / "jobs", given)
+    parts["histories"] = await of_histories(folder / "histories")
+    if given.waiting:
+        parts["waiting"] = await waiting.measure(folder / "waiting", given.waiting, SEED)
+    return parts
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60, help="jobs one by one (at least 2)")
+    parser.add_argument("--jobs", type=int, default=200, help="jobs of a round, 50 at once")
+    parser.add_argument("--turns", type=int, default=3, help="rounds with 50 at once")
+    parser.add_argument(
+        "--waiting",
+        type=int,
+        nargs="*",
+        default=[0, 1000, 10_000],
+        help="numbers of waiting jobs; none leaves this part out",
+    )
+    parser.add_argument(
+        "--no-prefect", dest="prefect", action="store_false", help="leave prefect-qiskit out"
+    )
+    return parser.parse_args(given)
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
+    given = arguments()
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(rounds, Path(folder)))
-    done = report(found, rounds)
+        found = asyncio.run(measure(Path(folder), given))
+    done = {
+        **machine.describe(PACKAGES),
+        "prefect_qiskit": PINS if given.prefect else None,
+        "seed": SEED,
+        "rounds": {"one_by_one": given.rounds, "at_once": given.turns, "jobs": given.jobs},
+        **found,
+    }
+    done["aims"] = aims(done)
     target = ROOT / "build" / "bench" / "overhead.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(done, indent=2) + "\n")
-    table = Table("", "median ms", "95 % ms", title=str(done["machine"]))
-    for name, times in found.items():
-        table.add_row(
-            name,
-            f"{statistics.median(times):.1f}",
-            f"{statistics.quantiles(times, n=20)[-1]:.1f}",
-        )
-    console = Console()
-    console.print(table)
-    console.print(
-        f"qsaga adds {done['added_to_raw_call_ms']} ms to the raw call and takes "
-        f"{done['ratio_to_bare_workflow']} × the bare workflow; {target}"
-    )
+    show(done, Console(width=120))
+    print(target)
 
 
 if __name__ == "__main__":

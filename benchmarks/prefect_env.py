@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,15 +52,15 @@ def environment() -> Path:
 
 
 class Route:
-    """A process in which prefect-qiskit runs one flow at a time."""
+    """A process in which prefect-qiskit runs flows."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process, self._log = process, log
 
-    def run(self) -> dict[str, Any]:
-        """Run one: ``delivered``, ``error``, ``seconds``."""
+    def run(self, what: str = "") -> dict[str, Any]:
+        """Have it do what its script makes of the line: ``delivered``, ``error``, ``seconds``."""
         stdin, _ = self._pipes()
-        stdin.write("\n")
+        stdin.write(f"{what}\n")
         stdin.flush()
         return self.read()
 
@@ -78,9 +78,21 @@ class Route:
         return self._process.stdin, self._process.stdout
 
 
+def route(
+    url: str, crn: str, backend: str, job: dict[str, Any], logs: Path
+) -> AbstractContextManager[Route]:
+    """prefect-qiskit on an emulator, one flow at a time. Its logs go to ``logs``."""
+    return _served("prefect_route.py", [url, crn, backend, json.dumps(job)], logs)
+
+
+def aer_route(job: dict[str, Any], logs: Path) -> AbstractContextManager[Route]:
+    """prefect-qiskit on Aer. Its logs go to ``logs``."""
+    return _served("prefect_aer.py", [json.dumps(job)], logs)
+
+
 @contextmanager
-def route(url: str, crn: str, backend: str, job: dict[str, Any], logs: Path) -> Iterator[Route]:
-    """prefect-qiskit on a Prefect server of its own. Its logs go to ``logs``."""
+def _served(script: str, arguments: list[str], logs: Path) -> Iterator[Route]:
+    """A script on a Prefect server of its own."""
     python, port = environment(), free_port()
     with tempfile.TemporaryDirectory() as home:
         env = os.environ | {
@@ -98,9 +110,9 @@ def route(url: str, crn: str, backend: str, job: dict[str, Any], logs: Path) -> 
         with _process(server, env, logs / "prefect-server.log"):
             health = f"http://127.0.0.1:{port}/api/health"
             wait_until(lambda: _answers(health), "Prefect answers", START_LIMIT, 0.2)
-            script = ROOT / "benchmarks" / "prefect_route.py"
+            path = ROOT / "benchmarks" / script
             # -P: the modules beside the script are not for it (one is called like a package).
-            client: list[str | Path] = [python, "-P", script, url, crn, backend, json.dumps(job)]
+            client: list[str | Path] = [python, "-P", path, *arguments]
             with _process(client, env, logs / FLOWS_LOG) as process:
                 ready = Route(process, logs / FLOWS_LOG)
                 ready.read()

@@ -24,7 +24,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from composition.parts import Parts
 from qsaga.core.roles import ALL_ROLES, WorkerRole
 from qsaga.settings import Settings, SlotSettings
-from workflows import VERSIONED_WORKFLOWS, WORKFLOWS
+from workflows.registered import VERSIONED_WORKFLOWS, WORKFLOWS
 
 BUILD_ID = "qsaga-" + version("qsaga")
 SLOTS = 100

@@ -19,7 +19,7 @@ from qsaga.core.contract import Contract
 from qsaga.core.identity import Caller
 from qsaga.core.seals import SealCheck, SealedSignal
 from tools.schemas import CONTRACTS
-from workflows import WORKFLOWS
+from workflows.registered import WORKFLOWS
 
 ROOT = Path(__file__).parent.parent
 STORES = ("adapters/sql", "qsaga/problems")

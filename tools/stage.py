@@ -19,15 +19,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from temporalio.client import Client
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.settings import IBMSettings, Settings, TemporalSettings
+from tools.processes import StageError, alive, end, spawn
 from tools.servers import ROOT, resolve
 
 START_LIMIT = 60.0
@@ -41,24 +41,6 @@ DYNAMIC_CONFIG = (
     'history.transferProcessorUpdateAckInterval="500ms"',
     'history.visibilityProcessorUpdateAckInterval="500ms"',
 )
-
-# Linux kills the child when its parent is gone, however that went; elsewhere nothing does, and
-# only an orderly end cleans up. The look at the parent closes the gap before the call.
-_LEASHED = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit("the parent is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-# Linux means the parent *thread*: so one that lasts as long as this process starts them all.
-_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stage")
-
-
-class StageError(Exception):
-    """A process did not start or ended by itself; the message has the end of its log."""
 
 
 def free_port() -> int:
@@ -79,8 +61,103 @@ def wait_until(
         time.sleep(pause)
 
 
+class TemporalServer(Protocol):
+    """A Temporal server that can be killed and started again on its data."""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the frontend."""
+
+    @property
+    def ui(self) -> str:
+        """Address of the web UI; empty if there is none."""
+
+    def start(self) -> None:
+        """Start what does not run, and wait until it serves; the address stays.
+
+        Raises:
+            StageError: it ended by itself.
+            SetupError: there is no program.
+        """
+
+    def kill(self, part: str = "") -> None:
+        """``kill -9`` one part, or all of it; the data stay."""
+
+    def stop(self) -> None:
+        """End it. Safe to repeat."""
+
+
+class DevServer:
+    """Temporal's dev server, which keeps everything in a SQLite file; it has one part.
+
+    Args:
+        folder: gets data and log.
+        ui: whether the web UI is served.
+    """
+
+    def __init__(self, folder: Path, *, ui: bool) -> None:
+        self._folder, self._log, self._with_ui = folder, folder / "temporal.log", ui
+        self._port = self._ui_port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the frontend."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def ui(self) -> str:
+        """Address of the web UI; empty if there is none."""
+        return f"http://127.0.0.1:{self._ui_port}" if self._with_ui else ""
+
+    def start(self) -> None:
+        """Start it; a second time on the same address and data."""
+        program = str(resolve().cli)
+        first = not self._port
+        # A free port may be taken before the server has it: then others are tried.
+        for attempt in range(5):
+            if first:
+                self._port, self._ui_port = free_port(), free_port()
+            # fmt: off
+            command = [
+                program, "server", "start-dev", "--ip", "127.0.0.1",
+                "--port", str(self._port), "--log-level", "warn",
+                "--db-filename", str(self._folder / "temporal.sqlite"),
+                *(["--ui-port", str(self._ui_port)] if self._with_ui else ["--headless"]),
+            ]
+            # fmt: on
+            for value in DYNAMIC_CONFIG:
+                command += ["--dynamic-config-value", value]
+            self._process = spawn(command, self._log, os.environ)
+            try:
+                self._await()
+                return
+            except StageError:
+                if attempt == 4 or not first:
+                    raise
+
+    def _await(self) -> None:
+        def answers() -> bool:
+            alive(self._process, self._log)
+            return asyncio.run(_serves(self.address))
+
+        # In a thread, so that a caller's event loop is not in the way.
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(wait_until, answers, "Temporal answers").result()
+
+    def kill(self, part: str = "") -> None:
+        """``kill -9``."""
+        end(self._process, signal.SIGKILL)
+        self._process = None
+
+    def stop(self) -> None:
+        """End it. Safe to repeat."""
+        end(self._process, signal.SIGTERM, 5.0)
+        self._process = None
+
+
 class Stage:
-    """Temporal dev server and emulator, with a worker that can be killed and started again.
+    """Temporal and emulator, with a worker that can be killed and started again.
 
     All methods block; a coroutine calls them through ``asyncio.to_thread``.
 
@@ -89,6 +166,7 @@ class Stage:
         ui: whether Temporal's web UI is served.
         deployment: name of the deployment that the worker belongs to.
         emulator: options of ``EmulatorProcess``: ``queue_length=3``, ``noise="none"``, …
+        temporal: the Temporal server; None is the dev server.
     """
 
     def __init__(
@@ -98,13 +176,12 @@ class Stage:
         ui: bool = True,
         deployment: str = "stage",
         emulator: Mapping[str, Any] | None = None,
+        temporal: TemporalServer | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.deployment = deployment
         self.emulator = EmulatorProcess(self.folder / "emulator", **dict(emulator or {}))
-        self._with_ui = ui
-        self._port = self._ui_port = 0
-        self._temporal: subprocess.Popen[bytes] | None = None
+        self._temporal: TemporalServer = temporal or DevServer(self.folder, ui=ui)
         self._worker: subprocess.Popen[bytes] | None = None
 
     # --- where things are --------------------------------------------------------------------
@@ -112,12 +189,12 @@ class Stage:
     @property
     def temporal_address(self) -> str:
         """``host:port`` of the Temporal frontend."""
-        return f"127.0.0.1:{self._port}"
+        return self._temporal.address
 
     @property
     def ui(self) -> str:
-        """Address of Temporal's web UI."""
-        return f"http://127.0.0.1:{self._ui_port}"
+        """Address of Temporal's web UI; empty if there is none."""
+        return self._temporal.ui
 
     @property
     def worker_log(self) -> Path:
@@ -128,15 +205,6 @@ class Stage:
     def worker_pid(self) -> int | None:
         """Process id of the worker; None while there is none."""
         return self._worker.pid if self._worker else None
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """Process ids of what runs now, by name."""
-        found = {"emulator": self.emulator.pid}
-        for name, process in (("temporal", self._temporal), ("worker", self._worker)):
-            if process is not None:
-                found[name] = process.pid
-        return found
 
     def settings(self) -> Settings:
         """Settings of a client, or of a worker inside a test, of this stage."""
@@ -192,44 +260,12 @@ class Stage:
         return self
 
     def start_temporal(self) -> None:
-        """Start the Temporal dev server; a second time on the same address and data."""
-        program = str(resolve().cli)
-        first = not self._port
-        # A free port may be taken before the server has it: then others are tried.
-        for attempt in range(5):
-            if first:
-                self._port, self._ui_port = free_port(), free_port()
-            # fmt: off
-            command = [
-                program, "server", "start-dev", "--ip", "127.0.0.1",
-                "--port", str(self._port), "--log-level", "warn",
-                "--db-filename", str(self.folder / "temporal.sqlite"),
-                *(["--ui-port", str(self._ui_port)] if self._with_ui else ["--headless"]),
-            ]
-            # fmt: on
-            for value in DYNAMIC_CONFIG:
-                command += ["--dynamic-config-value", value]
-            self._temporal = self._spawn(command, self.folder / "temporal.log", dict(os.environ))
-            try:
-                self._await_temporal()
-                return
-            except StageError:
-                if attempt == 4 or not first:
-                    raise
+        """Start what of Temporal does not run; again on the same address and data."""
+        self._temporal.start()
 
-    def _await_temporal(self) -> None:
-        def answers() -> bool:
-            self._alive(self._temporal, self.folder / "temporal.log")
-            return asyncio.run(_serves(self.temporal_address))
-
-        # In a thread, so that a caller's event loop is not in the way.
-        with ThreadPoolExecutor(1) as aside:
-            aside.submit(wait_until, answers, "Temporal answers").result()
-
-    def kill_temporal(self) -> None:
-        """Kill the Temporal server like a crash would; its data stays."""
-        _end(self._temporal, signal.SIGKILL)
-        self._temporal = None
+    def kill_temporal(self, part: str = "") -> None:
+        """Kill Temporal, or one part of it, like a crash would; its data stay."""
+        self._temporal.kill(part)
 
     def start_worker(self, **env: str) -> int:
         """Start ``python worker.py`` and wait until it is ready.
@@ -248,7 +284,7 @@ class Stage:
             raise RuntimeError("the worker runs already")
         self.worker_log.touch()
         seen = self.worker_log.stat().st_size
-        self._worker = self._spawn(
+        self._worker = spawn(
             [sys.executable, str(ROOT / "worker.py")], self.worker_log, self.environment() | env
         )
 
@@ -257,7 +293,7 @@ class Stage:
                 log.seek(seen)
                 if READY.encode() in log.read():
                     return True
-            self._alive(self._worker, self.worker_log)
+            alive(self._worker, self.worker_log)
             return False
 
         wait_until(ready, "the worker is ready")
@@ -265,12 +301,12 @@ class Stage:
 
     def kill_worker(self) -> None:
         """``kill -9`` the worker: no clean-up of its own runs."""
-        _end(self._worker, signal.SIGKILL)
+        end(self._worker, signal.SIGKILL)
         self._worker = None
 
     def stop_worker(self, seconds: float = 25.0) -> None:
         """Ask the worker to finish what is under way and end; kill it after ``seconds``."""
-        _end(self._worker, signal.SIGTERM, seconds)
+        end(self._worker, signal.SIGTERM, seconds)
         self._worker = None
 
     def restart_worker(self, **env: str) -> int:
@@ -280,10 +316,9 @@ class Stage:
 
     def stop(self) -> None:
         """End everything that this stage started. Safe to repeat."""
-        _end(self._worker, signal.SIGTERM, 3.0)
+        end(self._worker, signal.SIGTERM, 3.0)
         self._worker = None
-        _end(self._temporal, signal.SIGTERM, 5.0)
-        self._temporal = None
+        self._temporal.stop()
         self.emulator.stop()
 
     def __enter__(self) -> Self:
@@ -299,33 +334,6 @@ class Stage:
         """Stop."""
         self.stop()
 
-    # --- inside ------------------------------------------------------------------------------
-
-    def _spawn(
-        self, command: list[str], log: Path, env: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        leashed = [sys.executable, "-c", _LEASHED, str(os.getpid()), *command]
-
-        def start() -> subprocess.Popen[bytes]:
-            with log.open("ab") as output:
-                return subprocess.Popen(
-                    leashed,
-                    cwd=ROOT,
-                    env=dict(env),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    # Ctrl-C at the terminal is for us: we stop the others in order.
-                    start_new_session=True,
-                )
-
-        return _starter.submit(start).result()
-
-    def _alive(self, process: subprocess.Popen[bytes] | None, log: Path) -> None:
-        if process is not None and process.poll() is not None:
-            tail = log.read_text(errors="replace")[-2000:]
-            raise StageError(f"{log.stem} ended with {process.returncode}:\n{tail}")
-
 
 async def _serves(address: str) -> bool:
     try:
@@ -336,20 +344,3 @@ async def _serves(address: str) -> bool:
     except Exception:  # noqa: BLE001 - whatever is wrong now, the caller asks again until its limit
         return False
     return True
-
-
-def _end(
-    process: subprocess.Popen[bytes] | None, number: signal.Signals, seconds: float = 10.0
-) -> None:
-    """End a process and all of its group."""
-    if process is None:
-        return
-    with suppress(ProcessLookupError):
-        process.send_signal(number)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)

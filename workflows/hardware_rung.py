@@ -162,10 +162,7 @@ class HardwareRung:
         starting = asyncio.ensure_future(self._start_run(run_id, admission, encoded))
         try:
             run = await asyncio.shield(starting)
-            await workflow.wait_condition(
-                lambda: run.done() or run_id in self._reports,
-                timeout=max(0.1, patience()),
-            )
+            await self._reported(run_id, run, max(0.1, patience()), frugal=admission.frugal)
         except TimeoutError:
             ended, cancelled = await unbroken(
                 self._abandon(run_id, "the deadline of the job is near")
@@ -181,6 +178,23 @@ class HardwareRung:
             await self._abandon(run_id, "the job was cancelled")
             raise
         return await self._raw_of(run_id, self._runs[run_id])
+
+    async def _reported(
+        self, run_id: str, run: asyncio.Future[Any], seconds: float, *, frugal: bool
+    ) -> None:
+        """Until there is a report. Raises TimeoutError."""
+
+        def reported() -> bool:
+            return run.done() or run_id in self._reports
+
+        if not frugal:
+            await workflow.wait_condition(reported, timeout=seconds)
+            return
+        # Its timer is left to itself: to cancel it would be one more event for every run.
+        late = asyncio.ensure_future(workflow.sleep(seconds))
+        await workflow.wait_condition(lambda: reported() or late.done())
+        if not reported():
+            raise TimeoutError
 
     def _new_run_id(self, admission: Admission) -> str:
         self._log.run_id = submission_tag(admission.deployment, self._log.job_id, len(self._runs))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 with workflow.unsafe.imports_passed_through():
+    from qsaga.core.jobs import Budgets
     from qsaga.core.results import LayerTiming
     from qsaga.core.roles import Queues, queue_of
     from qsaga.core.states import Layer, Rung
@@ -26,6 +32,7 @@ HEARTBEAT = timedelta(seconds=8)
 ONE_ATTEMPT = timedelta(seconds=150)
 """No single attempt of provider I/O takes longer; the adapter ends its calls well before."""
 
+ONCE = RetryPolicy(maximum_attempts=1)
 LOCAL_TRY = timedelta(seconds=5)
 """For a local activity; then it is tried as a remote one."""
 
@@ -95,6 +102,27 @@ async def unbroken(work: Awaitable[R]) -> tuple[R, bool]:
     return task.result(), cancelled
 
 
+class Allowance:
+    """What a job may use of its time.
+
+    Args:
+        budgets: the job's.
+        began: when it was started.
+    """
+
+    def __init__(self, budgets: Budgets, began: datetime) -> None:
+        self._budgets, self._began = budgets, began
+
+    def left(self) -> float:
+        """Seconds to the deadline; negative once it has passed."""
+        used = (workflow.now() - self._began).total_seconds()
+        return self._budgets.seconds(Layer.DEADLINE) - used
+
+    def of(self, layer: Layer) -> float:
+        """Seconds that a layer may take: its budget, or what is left to the deadline."""
+        return min(self._budgets.seconds(layer), self.left())
+
+
 class Stopwatch:
     """Collects how long each layer took, in the workflow's own time.
 
@@ -116,6 +144,7 @@ class Stopwatch:
         rung: Rung | None = None,
         attempt: timedelta | None = None,
         budget: float | None = None,
+        light: bool = False,
     ) -> R:
         """Run one activity.
 
@@ -128,6 +157,7 @@ class Stopwatch:
             attempt: the longest that one attempt may take; ``seconds`` if left out.
             budget: of the layer as a whole, where ``seconds`` is what is left of it; then the
                 caller notes the time that the layer took.
+            light: it takes milliseconds: try it here first, unless its role has a queue.
 
         Raises:
             LayerEnded: it failed for good or ran out of time.
@@ -138,6 +168,21 @@ class Stopwatch:
         began = workflow.now()
         ended: LayerEnded | None = None
         done: R
+        if light and not queue_of(method, self.queues):
+            try:
+                done = await workflow.execute_local_activity_method(
+                    method,
+                    given,
+                    schedule_to_close_timeout=min(total, LOCAL_TRY),
+                    retry_policy=ONCE,
+                )
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise asyncio.CancelledError from error
+                # What has failed is told apart, and tried again, as a remote activity.
+            else:
+                self.note(layer, (workflow.now() - began).total_seconds(), rung)
+                return done
         try:
             done = await workflow.execute_activity_method(
                 method,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 from temporalio import workflow
@@ -25,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.steps import Encoded, Raw, SimulateInput, SimulateStep, SolveInput, SolveStep
     from qsaga.core.timing import solver_limit, solver_seconds
     from workflows.hardware_rung import circuit_of
-    from workflows.layers import LayerEnded, Stopwatch
+    from workflows.layers import Allowance, LayerEnded, Stopwatch
 
 INCUMBENT, LEAST = 5.0, 0.5
 """Seconds to fetch what a solver has found so far: half of what is left, within these."""
@@ -37,11 +36,11 @@ class OwnRungs:
     Args:
         request: the job's.
         watch: takes the time.
-        left: seconds to the deadline.
+        time: what the job may use of it.
     """
 
-    def __init__(self, request: JobRequest, watch: Stopwatch, left: Callable[[], float]) -> None:
-        self._request, self._watch, self._left = request, watch, left
+    def __init__(self, request: JobRequest, watch: Stopwatch, time: Allowance) -> None:
+        self._request, self._watch, self._time = request, watch, time
         self.incumbent = ""
         self._hedge: asyncio.Task[Raw] | None = None
         self._hedging = False
@@ -101,21 +100,21 @@ class OwnRungs:
     async def _simulate(self, encoded: Encoded) -> Raw:
         return await self._watch.step(
             Layer.SIMULATE,
-            self._budget(Layer.SIMULATE),
+            self._time.of(Layer.SIMULATE),
             SimulateStep.simulate,
             SimulateInput(circuit=circuit_of(encoded), spec=encoded.spec, seed=self._request.seed),
             rung=Rung.SIMULATOR,
         )
 
     async def _anneal(self, encoded: Encoded, wanted: float | None = None) -> Raw:
-        seconds = solver_seconds(self._request.budgets, self._left(), wanted)
+        seconds = solver_seconds(self._request.budgets, self._time.left(), wanted)
         given = _to_solve(encoded, seconds, self._request.seed)
         # Of this model: the key may have belonged to a job that asked for something else.
         self.incumbent = digest(self._request.job_id, given.model.sha256)
         try:
             return await self._watch.step(
                 Layer.SOLVE,
-                solver_limit(self._request.budgets, self._left(), seconds),
+                solver_limit(self._request.budgets, self._time.left(), seconds),
                 SolveStep.solve,
                 given.model_copy(update={"key": self.incumbent}),
                 rung=Rung.ANNEALING,
@@ -126,7 +125,7 @@ class OwnRungs:
             raise
 
     async def _left_behind(self) -> Raw | None:
-        seconds = min(INCUMBENT, max(self._left() / 2, LEAST))
+        seconds = min(INCUMBENT, max(self._time.left() / 2, LEAST))
         with suppress(LayerEnded):
             return await self._watch.step(
                 Layer.SOLVE, seconds, IncumbentStep.incumbent, self.incumbent
@@ -134,7 +133,7 @@ class OwnRungs:
         return None
 
     async def _exact(self, encoded: Encoded) -> Raw:
-        budget = self._budget(Layer.SOLVE)
+        budget = self._time.of(Layer.SOLVE)
         return await self._watch.step(
             Layer.SOLVE,
             budget,
@@ -146,7 +145,7 @@ class OwnRungs:
     async def _cached(self, admission: Admission) -> Raw:
         found = await self._watch.step(
             Layer.RETRIEVAL,
-            self._budget(Layer.RETRIEVAL),
+            self._time.of(Layer.RETRIEVAL),
             CachedStep.cached,
             CachedInput(
                 job_id=self._request.job_id,
@@ -163,7 +162,7 @@ class OwnRungs:
         return found
 
     async def _learned(self, encoded: Encoded) -> Raw:
-        budget = self._budget(Layer.SOLVE)
+        budget = self._time.of(Layer.SOLVE)
         return await self._watch.step(
             Layer.SOLVE,
             budget,
@@ -171,9 +170,6 @@ class OwnRungs:
             LearnedInput(workload=self._request.workload, model=encoded.model, seconds=budget),
             rung=Rung.LEARNED,
         )
-
-    def _budget(self, layer: Layer) -> float:
-        return min(self._request.budgets.seconds(layer), self._left())
 
 
 def _to_solve(encoded: Encoded, seconds: float, seed: int) -> SolveInput:

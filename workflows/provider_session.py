@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from qsaga.core.timing import SAFETY_NET
     from workflows.arguments import checked
-    from workflows.layers import ONE_ATTEMPT, RETRY, insist
+    from workflows.layers import HEARTBEAT, ONE_ATTEMPT, RETRY, insist
 
 OPEN_SECONDS = 600.0
 """Seconds after which those who wait for a session are told that there is none."""
@@ -53,7 +53,9 @@ class ProviderSession:
         if await self._open():
             await self._until_nobody_uses_it()
         self._closing = True
-        seconds = await insist(request.session_id, CloseStep.close, request, queues=request.queues)
+        seconds = await insist(
+            request.session_id, CloseStep.close, request, HEARTBEAT, queues=request.queues
+        )
         await workflow.wait_condition(workflow.all_handlers_finished)
         return SessionReport(
             session_id=request.session_id,
@@ -92,6 +94,7 @@ class ProviderSession:
                 task_queue=queue_of(OpenStep.open, self._request.queues),
                 schedule_to_close_timeout=timedelta(seconds=OPEN_SECONDS),
                 start_to_close_timeout=ONE_ATTEMPT,
+                heartbeat_timeout=HEARTBEAT,
                 retry_policy=RETRY,
             )
         except ActivityError as error:
@@ -131,6 +134,7 @@ class ProviderSession:
                 self._request,
                 task_queue=queue_of(LookStep.look, self._request.queues),
                 schedule_to_close_timeout=ONE_ATTEMPT,
+                heartbeat_timeout=HEARTBEAT,
                 retry_policy=RETRY,
             )
         except ActivityError:

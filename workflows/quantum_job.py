@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from qsaga.core.asking import approval_request, refusal_text
     from qsaga.core.further import topped_up
-    from qsaga.core.jobs import JobRequest
+    from qsaga.core.jobs import JobRequest, Optimise
     from qsaga.core.outcome import FALLBACK_LAYER
     from qsaga.core.results import JobResult, JobStatus
     from qsaga.core.rung_steps import MergeInput, MergeStep
@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.closing_record import kept
     from workflows.hardware_rung import HardwareRung
     from workflows.job_log import JobLog
-    from workflows.layers import REFUSALS, LayerEnded, Stopwatch, unbroken
+    from workflows.layers import REFUSALS, Allowance, LayerEnded, Stopwatch, unbroken
     from workflows.manual_rung import ManualRung
     from workflows.own_rungs import OwnRungs
 
@@ -79,9 +79,10 @@ class QuantumJob:
         self._watch = Stopwatch()
         self._log.timings = self._watch.timings
         self._hardware = HardwareRung(request, self._log, self._watch)
-        self._own = OwnRungs(request, self._watch, self._left)
+        self._time = Allowance(request.budgets, self._began)
+        self._own = OwnRungs(request, self._watch, self._time)
         self._manual = ManualRung(request, self._watch)
-        self._cancelled = self._refused = False
+        self._cancelled = self._refused = self._light = False
         self._desk = ApprovalDesk()
         self._account = workflow.info().run_id
         self.tenant = request.tenant
@@ -150,7 +151,7 @@ class QuantumJob:
     # --- before the ladder -------------------------------------------------------------------
 
     async def _admit(self) -> Admission:
-        budget = self._budget(Layer.ADMIT)
+        budget = self._time.of(Layer.ADMIT)
         admission = await self._watch.step(
             Layer.ADMIT,
             budget,
@@ -169,6 +170,8 @@ class QuantumJob:
         self._log.decision = admission.decision
         self._account = admission.account
         self._watch.queues = admission.queues
+        # A circuit is read and its counts are checked in no time; a problem may be large.
+        self._light = admission.frugal and not isinstance(self._request.workload, Optimise)
         if admission.refused:
             raise LayerEnded(Layer.ADMIT, admission.refused, timed_out=False, kind="BudgetExceeded")
         return admission
@@ -196,7 +199,7 @@ class QuantumJob:
         return self._take(
             await self._watch.step(
                 Layer.ADMIT,
-                self._budget(Layer.ADMIT),
+                self._time.of(Layer.ADMIT),
                 ReadmitStep.readmit,
                 ReadmitInput(
                     request=self._request,
@@ -210,7 +213,7 @@ class QuantumJob:
         )
 
     async def _encode(self, admission: Admission) -> Encoded:
-        budget = self._budget(Layer.ENCODE)
+        budget = self._time.of(Layer.ENCODE)
         self._log.encoded = encoded = await self._watch.step(
             Layer.ENCODE,
             budget,
@@ -221,6 +224,7 @@ class QuantumJob:
                 max_seconds=admission.decision.max_seconds
                 or self._request.budgets.execution_limit(),
             ),
+            light=self._light,
         )
         self._enter(JobState.ENCODED)
         return encoded
@@ -253,7 +257,7 @@ class QuantumJob:
         return True
 
     async def _raw(self, rung: Rung, admission: Admission, encoded: Encoded) -> Raw:
-        if self._left() <= 0:
+        if self._time.left() <= 0:
             raise LayerEnded(Layer.DEADLINE, "the deadline has passed", timed_out=True)
         if rung in HARDWARE_RUNGS:
             return await self._on_hardware(rung, admission, encoded)
@@ -268,14 +272,14 @@ class QuantumJob:
         known = await self._manual.known()
         self._enter(JobState.AWAITING_APPROVAL)
         self._log.publish(Rung.MANUAL)
-        seconds = self._left() - checking_reserve(self._request.budgets)
+        seconds = self._time.left() - checking_reserve(self._request.budgets)
         return await self._manual.answer(admission, encoded, seconds, known)
 
     async def _on_hardware(self, rung: Rung, admission: Admission, encoded: Encoded) -> Raw:
         decision = admission.decision
 
         def patience() -> float:
-            return self._left() - self._reserve(rung, admission)
+            return self._time.left() - self._reserve(rung, admission)
 
         if rung is Rung.HARDWARE:
             if decision.hedge is not None:
@@ -298,11 +302,11 @@ class QuantumJob:
                     admission,
                     encoded.model_copy(update={"spec": spec}),
                     self._hardware.forecast,
-                    lambda: self._left() - checking_reserve(self._request.budgets),
+                    lambda: self._time.left() - checking_reserve(self._request.budgets),
                 )
                 raw = await self._watch.step(
                     Layer.POSTPROCESS,
-                    self._budget(Layer.POSTPROCESS),
+                    self._time.of(Layer.POSTPROCESS),
                     MergeStep.merge,
                     MergeInput(first=raw, second=more),
                     rung=raw.rung,
@@ -326,7 +330,7 @@ class QuantumJob:
 
     async def _verified(self, raw: Raw, encoded: Encoded) -> Verified:
         self._log.raws.append(raw)
-        budget = self._budget(Layer.POSTPROCESS)
+        budget = self._time.of(Layer.POSTPROCESS)
         self._enter(JobState.POSTPROCESSING)
         return await self._watch.step(
             Layer.POSTPROCESS,
@@ -334,6 +338,7 @@ class QuantumJob:
             VerifyStep.verify,
             VerifyInput(workload=self._request.workload, model=encoded.model, raw=raw),
             rung=raw.rung,
+            light=self._light,
         )
 
     # --- the end -----------------------------------------------------------------------------
@@ -371,14 +376,6 @@ class QuantumJob:
     def _enter(self, state: JobState) -> None:
         self._log.enter(state, workflow.now())
 
-    def _left(self) -> float:
-        """Seconds to the deadline."""
-        used = (workflow.now() - self._began).total_seconds()
-        return self._request.budgets.seconds(Layer.DEADLINE) - used
-
-    def _budget(self, layer: Layer) -> float:
-        return min(self._request.budgets.seconds(layer), self._left())
-
     @property
     def _asking(self) -> ApprovalDesk:
         """Where a person's word goes."""
@@ -393,4 +390,4 @@ class QuantumJob:
         """Seconds that a person may take, so that there is time left to answer afterwards."""
         last = admission.decision.ladder[-1]
         needed = fallback_reserve(self._request.budgets, FALLBACK_LAYER[last])
-        return min(self._budget(Layer.APPROVAL), max(self._left() - needed, 0.0))
+        return min(self._time.of(Layer.APPROVAL), max(self._time.left() - needed, 0.0))

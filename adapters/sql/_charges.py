@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.sql._engine import insert_new
@@ -41,9 +41,16 @@ async def book(
     )
 
 
-async def charges_of(connection: AsyncConnection, job_id: str) -> tuple[Charge, ...]:
+async def cost_values(
+    connection: AsyncConnection, job_id: str, told: Cost | None = None
+) -> dict[str, Any]:
+    """``costs`` through an event loop."""
+    return await connection.run_sync(lambda direct: costs(direct, job_id, told))
+
+
+def charges_of(connection: Connection, job_id: str) -> tuple[Charge, ...]:
     """The charges of a job in the order of its runs."""
-    rows = await connection.execute(
+    rows = connection.execute(
         select(charges)
         .where(charges.c.job_id == job_id)
         .order_by(charges.c.run_id, charges.c.position, charges.c.provider_job_id)
@@ -51,11 +58,9 @@ async def charges_of(connection: AsyncConnection, job_id: str) -> tuple[Charge, 
     return tuple(_charge(row) for row in rows)
 
 
-async def cost_values(
-    connection: AsyncConnection, job_id: str, told: Cost | None = None
-) -> dict[str, Any]:
+def costs(connection: Connection, job_id: str, told: Cost | None = None) -> dict[str, Any]:
     """The cost columns of ``jobs``: what was charged, or what the result says where nothing was."""
-    booked = await charges_of(connection, job_id)
+    booked = charges_of(connection, job_id)
     values: dict[str, Any] = {}
     if told is not None:
         values = told.model_dump(exclude={"settled"})

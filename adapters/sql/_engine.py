@@ -164,23 +164,33 @@ def _unless_busy(engine: AsyncEngine) -> AsyncEngine:
     return engine
 
 
-@asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that shows one moment and keeps no writer waiting."""
+def reading_options(engine: AsyncEngine | Engine) -> dict[str, Any]:
+    """Of a connection whose transactions show one moment and only read."""
     options: dict[str, Any] = {"reads": True}
     if engine.dialect.name == "postgresql":
         options["isolation_level"] = "REPEATABLE READ"
+    return options
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that shows one moment and keeps no writer waiting."""
     async with engine.connect() as connection:
-        await connection.execution_options(**options)
+        await connection.execution_options(**reading_options(engine))
         async with connection.begin():
             yield connection
 
 
 async def insert_new(connection: AsyncConnection, table: Table, **values: Any) -> bool:
     """Insert a row unless one with its primary key is there. Returns whether it was inserted."""
+    return await connection.run_sync(lambda direct: add_new(direct, table, **values))
+
+
+def add_new(connection: Connection, table: Table, **values: Any) -> bool:
+    """``insert_new`` in a thread that may wait."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).values(**values)
-    done = await connection.execute(
+    done = connection.execute(
         statement.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
     )
     return done.rowcount == 1

@@ -23,7 +23,6 @@ from adapters.sql._accounts import (
     open_accounts,
     short,
 )
-from adapters.sql._engine import reading
 from adapters.sql._ledger_tables import Account, aware, millionths, reservation, reservations
 from adapters.sql._posting import Outbid, balance, shut_out, to_the_commit, write
 from adapters.sql._writer import Writer
@@ -57,8 +56,7 @@ class SqlLedger:
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._writer = Writer(engine)
+        self._writer = Writer.of(engine)
 
     async def tenant(self, name: str) -> Tenant | None:
         """The tenant, or None if nobody has set him up."""
@@ -211,8 +209,7 @@ class SqlLedger:
         return await self._read(_statement.books)
 
     async def _read(self, work: Callable[[Connection], Result]) -> Result:
-        async with reading(self._engine) as connection:
-            return await connection.run_sync(work)
+        return await self._writer.read(work)
 
     async def _book(
         self,

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Row, insert, select, update
+from sqlalchemy import Column, Connection, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.sql._charges import book, charges_of, cost_values
-from adapters.sql._closing import (
-    artefact_values,
-    artefacts_of,
-    closing_rows,
-    closing_values,
-    opening_values,
-)
+from adapters.sql._charges import book, cost_values
+from adapters.sql._closing import artefact_values
 from adapters.sql._engine import insert_new, reading
 from adapters.sql._forgetting import delete_content, drop_references, serialise, unshared
 from adapters.sql._history import (
@@ -32,12 +26,11 @@ from adapters.sql._history import (
     open_accounts,
     still_open,
 )
+from adapters.sql._jobs import close_job, job_of, locked_job, open_job, update_job
 from adapters.sql._tables import job_artefacts, jobs, late_results, runs
-from qsaga.core.approval import ApprovalRecord
+from adapters.sql._writer import Writer
 from qsaga.core.contract import ArtefactRef
-from qsaga.core.errors import KeyConflict, NoSuchJob
-from qsaga.core.facts import Decision
-from qsaga.core.jobs import JobRequest
+from qsaga.core.errors import KeyConflict
 from qsaga.core.ports import Charge, LateResult
 from qsaga.core.records import (
     BookedRun,
@@ -62,7 +55,7 @@ class SqlJobRecords:
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self._engine, self._writer = engine, Writer.of(engine)
 
     async def open(self, opening: JobOpening) -> None:
         """A row for a job; what was not known at a first opening is added by a later one.
@@ -70,48 +63,30 @@ class SqlJobRecords:
         Raises:
             KeyConflict: the id has another payload, or its job was forgotten.
         """
-        values = opening_values(opening)
-        async with self._engine.begin() as connection:
-            if await insert_new(connection, jobs, **values):
-                return
-            row = await lock_job(connection, opening.job_id)
-            if row.forgotten is not None:
-                raise KeyConflict(
-                    f"job {opening.job_id} was forgotten at {row.forgotten:%Y-%m-%d %H:%M:%S} UTC; "
-                    "its key cannot be used again"
-                )
-            _same_payload(row, opening.payload_hash)
-            kept = row._asdict()
-            new = {name: value for name, value in values.items() if kept[name] is None}
-            if new:
-                await _update(connection, opening.job_id, new)
+        await self._writer.write(lambda connection: open_job(connection, opening))
 
-    async def close(self, result: JobResult, artefacts: tuple[ArtefactRef, ...] = ()) -> None:
+    async def close(
+        self,
+        result: JobResult,
+        artefacts: tuple[ArtefactRef, ...] = (),
+        opening: JobOpening | None = None,
+    ) -> None:
         """The closing record with all its parts. The first one stands.
 
         It is closed at the time of the result's last transition. ``artefacts`` are references
-        beside those that the result itself holds.
+        beside those that the result itself holds; ``opening`` is done in the same transaction.
 
         Raises:
             NoSuchJob: the job was never opened.
             KeyConflict: the result belongs to another payload than the row.
         """
-        job_id = result.job_id
-        async with self._engine.begin() as connection:
-            row = await lock_job(connection, job_id)
-            # Also where a key conflict itself is the result: it must not close the other's row.
-            _same_payload(row, result.payload_hash)
-            if row.closed is not None:
-                return
-            closed = result.transitions[-1].at if result.transitions else datetime.now(UTC)
-            values = closing_values(result, row.opened, closed)
-            values |= await cost_values(connection, job_id, result.cost)
-            await _update(connection, job_id, values)
-            for table, rows in closing_rows(result):
-                if rows:
-                    await connection.execute(insert(table), rows)
-            for reference in (*artefacts_of(result), *artefacts):
-                await insert_new(connection, job_artefacts, **artefact_values(job_id, reference))
+
+        def work(connection: Connection) -> None:
+            if opening is not None:
+                open_job(connection, opening)
+            close_job(connection, result, artefacts)
+
+        await self._writer.write(work)
 
     async def open_run(self, job_id: str, run_id: str) -> None:
         """A hardware run whose account is open; one that was settled stays settled.
@@ -151,47 +126,16 @@ class SqlJobRecords:
 
     async def guarded(self, job_id: str) -> bool | None:
         """Whether the job was admitted as a guarded one; None if it was not admitted."""
-        async with reading(self._engine) as connection:
-            known: bool | None = await connection.scalar(
+        known: bool | None = await self._writer.read(
+            lambda connection: connection.scalar(
                 select(jobs.c.guarded).where(jobs.c.job_id == job_id)
             )
+        )
         return known
 
     async def get(self, job_id: str) -> JobRecord | None:
         """The record, or None. Charges and late results in the order of their runs."""
-        async with reading(self._engine) as connection:
-            row = (
-                await connection.execute(select(jobs).where(jobs.c.job_id == job_id))
-            ).one_or_none()
-            if row is None:
-                return None
-            booked = await charges_of(connection, job_id)
-            late = await connection.scalars(
-                select(late_results.c.late)
-                .where(late_results.c.job_id == job_id)
-                .order_by(late_results.c.run_id)
-            )
-            known = (
-                await connection.execute(
-                    select(runs).where(runs.c.job_id == job_id).order_by(runs.c.run_id)
-                )
-            ).all()
-        return JobRecord(
-            job_id=row.job_id,
-            payload_hash=row.payload_hash,
-            opened=row.opened,
-            closed=row.closed,
-            submitter=row.submitter,
-            request=row.request and JobRequest.model_validate_json(row.request),
-            decision=row.decision and Decision.model_validate_json(row.decision),
-            result=row.result and JobResult.model_validate_json(row.result),
-            approval=row.approval and ApprovalRecord.model_validate_json(row.approval),
-            charges=booked,
-            late_results=tuple(LateResult.model_validate_json(text) for text in late),
-            open_runs=tuple(run.run_id for run in known if not run.settled),
-            runs=tuple(run.run_id for run in known),
-            forgotten=row.forgotten,
-        )
+        return await self._writer.read(lambda connection: job_of(connection, job_id))
 
     async def find(self, query: HistoryQuery) -> tuple[HistoryRow, ...]:
         """The jobs that match, newest first; ``since`` belongs to them, ``until`` does not."""
@@ -312,24 +256,11 @@ class SqlJobRecords:
 
 async def lock_job(connection: AsyncConnection, job_id: str) -> Row[Any]:
     """The row of a job, which no other transaction changes until ours ends."""
-    row = (
-        await connection.execute(select(jobs).where(jobs.c.job_id == job_id).with_for_update())
-    ).one_or_none()
-    if row is None:
-        raise NoSuchJob(f"no record of job {job_id}")
-    return row
-
-
-def _same_payload(row: Row[Any], payload_hash: str) -> None:
-    if row.payload_hash != payload_hash:
-        raise KeyConflict(
-            f"job {row.job_id} was opened with payload {row.payload_hash[:12]}…, "
-            f"this one is {payload_hash[:12]}…"
-        )
+    return await connection.run_sync(lambda direct: locked_job(direct, job_id))
 
 
 async def _update(connection: AsyncConnection, job_id: str, values: dict[str, Any]) -> None:
-    await connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
+    await connection.run_sync(lambda direct: update_job(direct, job_id, values))
 
 
 async def add_run(connection: AsyncConnection, job_id: str, run_id: str) -> Row[Any]:

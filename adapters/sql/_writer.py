@@ -1,4 +1,4 @@
-"""Short write transactions, and how the writers of a SQLite file take turns.
+"""Short transactions in threads, and how the writers of a SQLite file take turns.
 
 SQLite lets one write at a time, and whoever finds it busy sleeps for ever longer pauses (up to
 100 ms) before asking again: with eight writers the unlucky wait many times longer than the
@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql._engine import BUSY_SECONDS, make_safe
+from adapters.sql._engine import BUSY_SECONDS, make_safe, reading_options
 
 if sys.platform != "win32":  # there, writers queue within a process only
     import fcntl
@@ -34,15 +35,29 @@ Result = TypeVar("Result")
 
 _CONNECTIONS = 8
 """To PostgreSQL, for each engine."""
+_READERS = 4
+_writers: WeakKeyDictionary[AsyncEngine, Writer] = WeakKeyDictionary()
 
 
 class Writer:
-    """Runs write transactions on the database of an engine; disposed of with the engine."""
+    """Runs transactions on the database of an engine; disposed of with the engine.
+
+    One for each engine: ``Writer.of``.
+    """
+
+    @classmethod
+    def of(cls, engine: AsyncEngine) -> Writer:
+        """The engine's."""
+        if engine not in _writers:
+            _writers[engine] = cls(engine)
+        return _writers[engine]
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._file = engine.url.database if engine.dialect.name == "sqlite" else None
         if self._file is None:
-            self._direct = create_engine(engine.url, pool_size=_CONNECTIONS, max_overflow=0)
+            self._direct = create_engine(
+                engine.url, pool_size=_CONNECTIONS, max_overflow=0, pool_pre_ping=True
+            )
         else:
             url = engine.url.set(drivername="sqlite")
             self._direct = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
@@ -50,6 +65,8 @@ class Writer:
         self._threads = ThreadPoolExecutor(
             _CONNECTIONS if self._file is None else 1, thread_name_prefix="sql-writer"
         )
+        # Beside the writer: in SQLite's write-ahead log readers do not wait for it.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="sql-reader")
         event.listen(engine.sync_engine, "engine_disposed", lambda _: self._direct.dispose())
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
@@ -58,6 +75,17 @@ class Writer:
         Who is cancelled while it waits may find later that the work was done.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Do the work in a transaction that shows one moment and keeps no writer waiting."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, work)
+
+    def _look(self, work: Callable[[Connection], Result]) -> Result:
+        with (
+            self._direct.connect().execution_options(**reading_options(self._direct)) as connection,
+            connection.begin(),
+        ):
+            return work(connection)
 
     def _do(self, work: Callable[[Connection], Result]) -> Result:
         if self._file is None:

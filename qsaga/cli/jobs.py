@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from qsaga.cli import views
+from qsaga.cli import details, views
 from qsaga.cli.console import AsJson, Job, err, out, print_json, settings, with_client
 from qsaga.cli.doctor import examine
 from qsaga.cli.requests import Options, plain, request_from, split_job
@@ -153,9 +153,9 @@ def show(job: Job, *, json: AsJson = False) -> None:
         return
     match told:
         case JobAccount():
-            views.print_to(out(), views.account_view(told))
+            views.print_to(out(), details.account_view(told))
         case JobRecord():
-            views.print_to(out(), views.record_view(told))
+            views.print_to(out(), details.record_view(told))
         case Progress():
             began = told.job.transitions[0].at if told.job.transitions else None
             line = f"{told.job.job_id}  {views.progress_line(told, began)}"

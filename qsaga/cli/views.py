@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -11,21 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from qsaga.core.approval import ApprovalRecord
-from qsaga.core.contract import ArtefactRef
 from qsaga.core.facts import Decision
 from qsaga.core.lineage import Lineage
-from qsaga.core.ports import Charge
-from qsaga.core.records import JobRecord
 from qsaga.core.results import (
     Answer,
-    Comparison,
     Cost,
     EstimateAnswer,
     JobResult,
     OptimiseAnswer,
     SampleAnswer,
 )
-from qsaga.core.runs import JobAccount, Progress
+from qsaga.core.runs import Progress
 from qsaga.core.states import JobState
 from qsaga.core.words import at, duration, money, stamp
 
@@ -125,83 +121,15 @@ def result_view(result: JobResult, paid: Cost | None = None) -> RenderableType:
     return rows(pairs)
 
 
-def account_view(account: JobAccount) -> Group:
-    """A result and everything that belongs to it."""
-    result = account.result
-    parts: list[RenderableType] = [result_view(result, account.cost()), *_decided(result)]
-    if result.attempts:
-        parts += [_title("attempts"), _attempts(result)]
-    if result.transitions:
-        parts += [_title("states"), _transitions(result)]
-    if result.timings:
-        parts += [_title("seconds for each layer"), _timings(result)]
-    if result.compensations:
-        done = rows((c.action, _undone(account, c.target, c.state)) for c in result.compensations)
-        parts += [_title("compensations"), done]
-    if account.charges:
-        parts += [_title("charges"), _charges(account.charges)]
-    if account.late_results:
-        late = rows((item.run_id, item.comparison) for item in account.late_results)
-        parts += [_title("late results"), late]
-    if result.provenance is not None:
-        parts += [_title("provenance"), _provenance(result)]
-    if result.lineage is not None:
-        parts += [_title("lineage"), _lineage(result.lineage)]
-    if not account.closed:
-        parts.append(Text("\nThe account of a hardware run is still open.", style="yellow"))
-    return Group(*parts)
-
-
 def progress_view(progress: Progress) -> Group:
     """What is known of a job at work beside the line of its progress."""
     job = progress.job
     parts: list[RenderableType] = []
     if job.decision is not None:
-        parts += [decision_view(job.decision), _title("tags"), _tags(job.decision, None)]
+        parts += [decision_view(job.decision), title("tags"), tags(job.decision, None)]
     if job.approval is not None:
-        parts += [_title("approval"), approval_view(job.approval)]
+        parts += [title("approval"), approval_view(job.approval)]
     return Group(*parts)
-
-
-def record_view(record: JobRecord) -> Group:
-    """What is kept of a job that has no result any more, or never had one."""
-    pairs: list[Row] = [
-        ("job", record.job_id),
-        ("payload", f"sha256 {record.payload_hash}"),
-        ("opened", stamp(record.opened)),
-        ("closed", stamp(record.closed) if record.closed else "no end is recorded"),
-    ]
-    if record.forgotten is not None:
-        pairs.append(("forgotten", f"on request {at(record.forgotten)}"))
-    if record.submitter is not None:
-        pairs.append(("submitted by", record.submitter))
-    pairs += [("open account", run_id) for run_id in record.open_runs]
-    parts: list[RenderableType] = [rows(pairs)]
-    if record.decision is not None:
-        parts += [_title("decision"), decision_view(record.decision)]
-    if record.charges:
-        parts += [_title("charges"), _charges(record.charges)]
-    return Group(*parts)
-
-
-def _decided(result: JobResult) -> Iterator[RenderableType]:
-    if result.decision is not None:
-        yield from (_title("decision"), decision_view(result.decision))
-        yield from (_title("tags"), _tags(result.decision, result.lineage))
-    for name, record in (("approval", result.approval), ("review", result.review)):
-        if record is not None:
-            yield from (_title(name), approval_view(record))
-    if (both := result.comparison) is not None:
-        yield from (_title("hardware and classical"), rows(_beside(both)))
-
-
-def _beside(both: Comparison) -> list[Row]:
-    return [
-        ("hardware", f"{both.hardware:g}"),
-        (both.classical_rung.value, f"{both.classical:g}"),
-        ("gain of hardware", f"{both.gain:+g}"),
-        ("served", both.served.value),
-    ]
 
 
 def approval_view(record: ApprovalRecord) -> Table:
@@ -266,7 +194,8 @@ def cost(value: Cost) -> str:
     return words if value.settled else f"{words} (not final: an account is open)"
 
 
-def _title(text: str) -> Text:
+def title(text: str) -> Text:
+    """Of a part of what is shown."""
     return Text(f"\n{text}", style="bold")
 
 
@@ -312,52 +241,8 @@ def _source(result: JobResult) -> str:
     return " ".join(words)
 
 
-def _attempts(result: JobResult) -> Table:
-    return rows(
-        (
-            attempt.rung.value,
-            attempt.outcome.replace("_", " ")
-            + (f": {attempt.objective:g}" if attempt.objective is not None else "")
-            + (f": {attempt.reason}" if attempt.reason else ""),
-        )
-        for attempt in result.attempts
-    )
-
-
-def _transitions(result: JobResult) -> Table:
-    began = result.transitions[0].at
-    return rows(
-        (f"{(step.at - began).total_seconds():9.2f} s", step.state.value)
-        for step in result.transitions
-    )
-
-
-def _timings(result: JobResult) -> Table:
-    return rows(
-        (timing.layer.value, f"{timing.seconds:9.3f}" + (f"  {timing.rung}" if timing.rung else ""))
-        for timing in result.timings
-    )
-
-
-def _undone(account: JobAccount, run_id: str, state: str) -> str:
-    # The result says how things stood when it was served; the run's report how they ended.
-    closed = account.closed or any(report.run_id == run_id for report in account.runs)
-    return f"{run_id}: {'done' if closed else state.replace('_', ' ')}"
-
-
-def _charges(charges: Sequence[Charge]) -> Table:
-    return rows(
-        (
-            charge.provider_job_id,
-            f"{charge.state.value} on {charge.backend}, {charge.cost.quantum_seconds:g} quantum "
-            f"seconds, {money(charge.cost.money, charge.cost.currency)}"
-            + (" (an extra job)" if charge.role == "extra" else ""),
-        )
-        for charge in charges
-    )
-
-
-def _tags(decision: Decision, lineage: Lineage | None) -> Table:
+def tags(decision: Decision, lineage: Lineage | None) -> Table:
+    """What the request says of its data and its purpose."""
     facts = decision.facts
     pairs: list[Row] = [
         ("sensitivity", facts.sensitivity.value),
@@ -370,53 +255,3 @@ def _tags(decision: Decision, lineage: Lineage | None) -> Table:
         ("dataset", lineage.dataset if lineage else None),
     )
     return rows([*pairs, *((name, value) for name, value in named if value)])
-
-
-def _lineage(lineage: Lineage) -> Table:
-    """What went into the answer; what is shown elsewhere already is left out."""
-    pairs: list[Row] = []
-    shown = {"dataset", "experiment", "template", "environment", "policy_version", "partial"}
-    for name in Lineage.model_fields:
-        value = getattr(lineage, name)
-        if name in shown or not value:
-            continue
-        if isinstance(value, ArtefactRef):
-            value = f"artefact, sha256 {value.sha256[:16]}"
-        elif isinstance(value, dict):
-            value = ", ".join(f"{key} {part}" for key, part in value.items())
-        pairs.append((name.replace("_", " "), str(value)))
-    pairs += [
-        (f"partial of {rung}", f"artefact, sha256 {ref.sha256[:16]}")
-        for rung, ref in lineage.partial.items()
-    ]
-    return rows(pairs)
-
-
-def _provenance(result: JobResult) -> Table:
-    provenance = result.provenance
-    pairs: list[Row] = []
-    if provenance is None:
-        return rows(pairs)
-    if provenance.run_id:
-        pairs.append(("run", provenance.run_id))
-    if circuit := provenance.circuit:
-        pairs.append(
-            (
-                "circuit",
-                (
-                    f"{circuit.qubits} qubits, depth {circuit.depth}, {circuit.two_qubit_gates} "
-                    f"two-qubit gates, sha256 {circuit.sha256[:16]}"
-                ),
-            )
-        )
-        pairs.append(("calibration", circuit.calibration_id or "unknown"))
-    if provenance.shots is not None:
-        pairs.append(("shots", str(provenance.shots)))
-    pairs.append(("seed", str(provenance.seed)))
-    pairs += [
-        (f"{name} artefact", f"sha256 {ref.sha256[:16]}")
-        for name, ref in provenance.artefacts.items()
-    ]
-    software = ", ".join(f"{name} {version}" for name, version in provenance.software.items())
-    pairs.append(("software", software))
-    return rows(pairs)

@@ -46,6 +46,8 @@ class Admission(Contract):
         guarded: who signals this job must prove who he is.
         left: what the tenant has left, in words.
         queues: task queues of the roles of workers; empty where there is one queue for all.
+        frugal: leave out of the history what needs no entry there; admissions of before this
+            was possible say False, and their jobs are replayed as they were.
     """
 
     decision: Decision
@@ -57,6 +59,7 @@ class Admission(Contract):
     guarded: bool = False
     left: str = ""
     queues: dict[str, str] = {}
+    frugal: bool = False
 
 
 class ReadmitInput(Contract):

@@ -100,7 +100,7 @@ def review_request(
         submitter=admission.submitter,
         terms=terms,
         asked=asked,
-        expires=asked + timedelta(seconds=min(seconds, terms.expires)),
+        expires=asked + timedelta(seconds=max(0.0, min(seconds, terms.expires))),
         plan=f"{_what(facts)}: " + (f"{known} may be accepted" if known else "no answer"),
         sensitivity=request.sensitivity.value,
         environment=request.environment,

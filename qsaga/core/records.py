@@ -123,8 +123,15 @@ class JobRecords(Protocol):
         Raises KeyConflict if the id has another payload, or its job was forgotten.
         """
 
-    async def close(self, result: JobResult, artefacts: tuple[ArtefactRef, ...] = ()) -> None:
+    async def close(
+        self,
+        result: JobResult,
+        artefacts: tuple[ArtefactRef, ...] = (),
+        opening: JobOpening | None = None,
+    ) -> None:
         """The closing record with all its parts. The first one stands.
+
+        ``opening`` is done first, together with it, where the job may not have a row.
 
         Raises NoSuchJob, KeyConflict.
         """

@@ -152,7 +152,11 @@ class VerifyStep(ABC):
     @activity.defn(name="verify")
     @abstractmethod
     async def verify(self, given: VerifyInput) -> Verified:
-        """Raises ResultUnusable when no sample can be decoded to a feasible answer."""
+        """Raises ResultUnusable.
+
+        No sample can be decoded to a feasible answer, or what is behind an earlier job's answer is
+        not kept any more.
+        """
 
 
 class CloseInput(Contract):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.chaos.plans import CALL_TIMEOUT, KEY, LISTING_GRACE, RATE
+from tools.processes import alive, end, spawn
 from tools.servers import ROOT
-from tools.stage import READY, Stage, _end, wait_until
+from tools.stage import READY, Stage, wait_until
 
 BACKEND = "ibm_torino"
 QUEUED, SECONDS_PER_JOB, SLOTS = 1, 4 * RATE, 8
@@ -86,19 +87,19 @@ class Crew(Stage):
         self._hired += 1
         log = self.folder / f"worker-{place}-{self._hired}.log"
         command = [sys.executable, str(ROOT / "worker.py")]
-        self._crew[place] = process = self._spawn(command, log, self.environment())
+        self._crew[place] = process = spawn(command, log, self.environment())
 
         def ready() -> bool:
             if log.exists() and READY.encode() in log.read_bytes():
                 return True
-            self._alive(process, log)
+            alive(process, log)
             return False
 
         wait_until(ready, f"worker {place} is ready", seconds=120, pause=0.1)
 
     def kill(self, place: int) -> None:
         """``kill -9`` a worker, and start another in its place."""
-        _end(self._crew.pop(place), signal.SIGKILL)
+        end(self._crew.pop(place), signal.SIGKILL)
         self.kills += 1
         self.hire(place)
 
@@ -106,5 +107,5 @@ class Crew(Stage):
         """End everything."""
         crew, self._crew = self._crew, {}
         for process in crew.values():
-            _end(process, signal.SIGKILL)
+            end(process, signal.SIGKILL)
         super().stop()

@@ -16,6 +16,7 @@ import inspect
 import logging
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing import parent_process
@@ -39,6 +40,8 @@ from qsaga.payloads import FolderDriver
 from qsaga.settings import Settings
 from tests.chaos.points import Point, Side
 
+INSTALLED = Path(__file__).parent / "installed"
+"""Metadata of the package that brings the estimator of ``tests.chaos.estimator``."""
 PORTS: dict[str, type] = {
     "provider": IBMProvider,
     "ledger": SqlLedger,
@@ -189,5 +192,6 @@ def live(settings: Settings, order: Point | None, harness: Connection, log: Path
     for stream in (1, 2):
         os.dup2(output, stream)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    sys.path.append(str(INSTALLED))
     install(Places(order, harness))
     asyncio.run(worker.serve(settings))

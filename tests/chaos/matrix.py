@@ -32,24 +32,25 @@ from tests.chaos.playing import (
     rows,
     to_line,
 )
-from tests.chaos.points import Point
+from tests.chaos.points import CLUSTER_VICTIMS, VICTIMS, Point, Victim
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.scene import COUNTS
 from tests.chaos.traffic import traffic
+from tests.chaos.verdict import COUNTS
 from tools.servers import ROOT
 
 BUILD = ROOT / "build"
 FOLDER = BUILD / "chaos"
 RESULT = BUILD / "chaos.json"
+CLUSTER_RESULT = BUILD / "chaos-cluster.json"
 TABLE = ROOT / "docs" / "chaos-table.md"
 
 
 class Report:
     """Prints and keeps what was played."""
 
-    def __init__(self, file: Path, total: int) -> None:
+    def __init__(self, file: Path, total: int, switch: str) -> None:
         self.played: list[Played] = []
-        self._file, self._total = file, total
+        self._file, self._total, self._switch = file, total, switch
         self._began = time.monotonic()
 
     def __call__(self, one: Played) -> None:
@@ -62,9 +63,21 @@ class Report:
         if not one.right:
             wrong = {name: count for name, count in one.counts.items() if count}
             print(f"{where}  WRONG {one.name}: {wrong}\n{json.dumps(one.facts, default=str)}")
-            print(f"  repeat: make chaos ARGS='--only \"{one.name}\"'", flush=True)
+            print(f"  repeat: {_repeat(one, self._switch)}", flush=True)
         elif len(self.played) % 20 == 0:
             print(where, flush=True)
+
+
+def _repeat(one: Played, switch: str) -> str:
+    return f"make chaos ARGS='{switch}--only \"{one.name}\"'"
+
+
+def _switch(asked: argparse.Namespace) -> str:
+    return "--cluster " if asked.cluster else ""
+
+
+def _victims(asked: argparse.Namespace) -> Sequence[Victim]:
+    return CLUSTER_VICTIMS if asked.cluster else VICTIMS
 
 
 async def run(asked: argparse.Namespace, folder: Path) -> list[Played]:
@@ -77,10 +90,12 @@ async def run(asked: argparse.Namespace, folder: Path) -> list[Played]:
         lines.write_text("".join(to_line(one) + "\n" for one in known))
     else:
         lines.unlink(missing_ok=True)
-    async with Playing(folder / "stage", asked.places, asked.arenas) as playing:
+    async with Playing(
+        folder / "stage", asked.places, asked.arenas, cluster=asked.cluster
+    ) as playing:
         points = await _points(asked, folder, playing, {one.name for one in known})
         print(f"{len(points)} points to play, {len(known)} known from before", flush=True)
-        report = Report(lines, len(points))
+        report = Report(lines, len(points), _switch(asked))
         until = time.monotonic() + asked.minutes * 60 if asked.minutes else float("inf")
         await playing.play(points, report, until)
     left, missed = len(points) - len(report.played), sum(not one.struck for one in report.played)
@@ -98,7 +113,7 @@ async def _points(
     if asked.all:
         every = [(name, point) for name in survey for point in points_of(survey, name)]
         return [(name, point) for name, point in every if f"{name}:{point}" not in known]
-    return draw(survey, asked.seed, asked.workers, asked.servers)
+    return draw(survey, asked.seed, asked.workers, asked.servers, _victims(asked))
 
 
 async def _survey(asked: argparse.Namespace, folder: Path, playing: Playing) -> Survey:
@@ -145,15 +160,23 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="with --all: from the beginning")
     parser.add_argument("--only", default="", metavar="SCENARIO:POINT", help="one point")
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
+    parser.add_argument(
+        "--cluster", action="store_true", help="Temporal as services on PostgreSQL; no traffic"
+    )
     parser.add_argument("--workers", type=int, default=24, help="points a scenario, worker killed")
-    parser.add_argument("--servers", type=int, default=8, help="the same for either server")
+    parser.add_argument("--servers", type=int, default=8, help="the same for each server")
     parser.add_argument("--minutes", type=float, default=0.0, help="then no point is begun; 0: all")
     parser.add_argument("--jobs", type=int, default=500, help="of traffic after the points")
     parser.add_argument("--places", type=int, default=6, help="scenes at the same time")
     parser.add_argument("--arenas", type=int, default=2, help="pairs of servers that are killed")
     asked = parser.parse_args(arguments)
-    if asked.only and asked.only.partition(":")[0] not in SCENARIOS:
+    scenario, _, point = asked.only.partition(":")
+    if asked.only and scenario not in SCENARIOS:
         parser.error(f"--only {asked.only}: no such scenario ({', '.join(SCENARIOS)})")
+    if asked.only and point.partition(":")[0] not in _victims(asked):
+        parser.error(f"--only {asked.only}: no such victim ({', '.join(_victims(asked))})")
+    if asked.cluster and asked.all:
+        parser.error("--cluster plays a sample, not --all")
     return asked
 
 
@@ -165,16 +188,17 @@ def main() -> int:
     played = asyncio.run(run(asked, FOLDER))
     table = rows(played)
     wrong = [one for one in played if not one.right]
-    if asked.jobs and not asked.only:
+    if asked.jobs and not asked.only and not asked.cluster:
         table.append(traffic(FOLDER / "traffic", asked.jobs, asked.seed))
+    result = CLUSTER_RESULT if asked.cluster else RESULT
     if not asked.only:
-        RESULT.write_text(json.dumps(table, indent=2) + "\n")
+        result.write_text(json.dumps(table, indent=2) + "\n")
         if asked.all:
             TABLE.write_text(markdown(table))
     Console(width=160).print(shown(table))
     for one in wrong:
-        print(f"wrong: {one.name}; repeat: make chaos ARGS='--only \"{one.name}\"'")
-    print(f"{RESULT}; logs in {FOLDER}")
+        print(f"wrong: {one.name}; repeat: {_repeat(one, _switch(asked))}")
+    print(f"{result}; logs in {FOLDER}")
     return int(any(row[name] for row in table for name in COUNTS))
 
 

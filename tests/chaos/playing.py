@@ -16,9 +16,10 @@ from typing import Any
 
 from tests.chaos.arena import Arena
 from tests.chaos.nursery import Nursery
-from tests.chaos.points import SIDES, VICTIMS, Point
+from tests.chaos.points import SIDES, VICTIMS, Point, Victim
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.scene import COUNTS, Outcome, Scene
+from tests.chaos.scene import Scene
+from tests.chaos.verdict import COUNTS, Outcome
 
 TURNS = 3
 """Of a place that is reached again and again, the first so many times are played."""
@@ -51,11 +52,11 @@ class Played:
         return not any(self.counts.values())
 
 
-def points_of(survey: Survey, scenario: str) -> list[Point]:
+def points_of(survey: Survey, scenario: str, victims: Sequence[Victim] = VICTIMS) -> list[Point]:
     """Every point of a scenario, in a fixed order."""
     return [
         Point(victim, place, turn, side)
-        for victim in VICTIMS
+        for victim in victims
         for place, turns in sorted(survey[scenario].items())
         for turn in range(1, min(turns, TURNS) + 1)
         for side in SIDES
@@ -63,35 +64,30 @@ def points_of(survey: Survey, scenario: str) -> list[Point]:
 
 
 def draw(
-    survey: Survey, seed: int, workers: int, servers: int, slow: int = 1
+    survey: Survey,
+    seed: int,
+    workers: int,
+    servers: int,
+    victims: Sequence[Victim] = VICTIMS,
 ) -> list[tuple[str, Point]]:
-    """A sample; what takes minutes comes first, so that nobody waits for it in the end.
+    """A sample.
 
     Args:
         survey: what there is.
         seed: decides.
         workers: points of each scenario at which a worker is killed.
-        servers: and at which the emulator is, and again the Temporal server.
-        slow: of the former, how many may take minutes.
+        servers: and at which each other victim is.
+        victims: who is killed.
     """
     dice = random.Random(seed)
-    first: list[tuple[str, Point]] = []
-    rest: list[tuple[str, Point]] = []
+    drawn: list[tuple[str, Point]] = []
     for name in survey:
-        for victim in VICTIMS:
-            there = [point for point in points_of(survey, name) if point.victim == victim]
-            dice.shuffle(there)
-            long = [point for point in there if _takes_minutes(name, point)][:slow]
-            short = [point for point in there if not _takes_minutes(name, point)]
-            size = workers if victim == "worker" else servers
-            first += [(name, point) for point in long[:size]]
-            rest += [(name, point) for point in short[: size - len(long)]]
-    dice.shuffle(rest)
-    return first + rest
-
-
-def _takes_minutes(scenario: str, point: Point) -> bool:
-    return point.victim == "worker" and point.place.startswith(SCENARIOS[scenario].slow)
+        for victim in victims:
+            there = points_of(survey, name, [victim])
+            size = min(workers if victim == "worker" else servers, len(there))
+            drawn += [(name, point) for point in dice.sample(there, size)]
+    dice.shuffle(drawn)
+    return drawn
 
 
 class Playing:
@@ -101,19 +97,23 @@ class Playing:
         folder: gets logs and data; those of scenes in which all was right are deleted.
         places: scenes in which workers are killed that go on at the same time.
         arenas: pairs of servers that are killed; none if no point asks for it.
+        cluster: whether Temporal is a cluster on PostgreSQL; otherwise it is the dev server.
     """
 
-    def __init__(self, folder: Path, places: int, arenas: int) -> None:
+    def __init__(self, folder: Path, places: int, arenas: int, *, cluster: bool = False) -> None:
         self._folder, self._nursery = folder, Nursery()
-        self._shared = Arena(folder / "workers", places)
-        self._own = [Arena(folder / f"servers-{number}", 1) for number in range(arenas)]
+        self._shared = Arena(folder / "workers", places, cluster=cluster)
+        self._own = [
+            Arena(folder / f"servers-{number}", 1, cluster=cluster) for number in range(arenas)
+        ]
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Playing:
         """Start all servers."""
         async with AsyncExitStack() as opening:
-            for arena in (self._shared, *self._own):
-                await opening.enter_async_context(arena)
+            async with asyncio.TaskGroup() as starting:
+                for arena in (self._shared, *self._own):
+                    starting.create_task(opening.enter_async_context(arena))
             self._open = opening.pop_all()
         return self
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 Side = Literal["before", "after"]
-Victim = Literal["worker", "emulator", "temporal"]
+Victim = Literal["worker", "emulator", "temporal", "frontend", "history", "matching"]
 VICTIMS: tuple[Victim, ...] = ("worker", "emulator", "temporal")
+CLUSTER_VICTIMS: tuple[Victim, ...] = (*VICTIMS, "frontend", "history", "matching")
+"""The last are services of Temporal; ``temporal`` is all of them and their database at once."""
 SIDES: tuple[Side, ...] = ("before", "after")
 
-_POINT = re.compile(rf"({'|'.join(VICTIMS)}):({'|'.join(SIDES)}):([^#]+)#(\d+)")
+_POINT = re.compile(rf"({'|'.join(CLUSTER_VICTIMS)}):({'|'.join(SIDES)}):([^#]+)#(\d+)")
 
 
 @dataclass(frozen=True)

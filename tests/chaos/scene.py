@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,60 +21,28 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from composition.parts import database_url
 from qsaga.core.approval import DECIDE, ApprovalDecision
 from qsaga.core.attributes import STATE
-from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
+from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag, tenant_of
 from qsaga.core.results import JobResult
 from qsaga.core.runs import QUANTUM_JOB
+from qsaga.core.sessions import session_id
 from qsaga.core.states import JobState, Layer
 from tests.chaos.arena import PAUSE, TASK, Arena, until_served
 from tests.chaos.books import books, late_results
-from tests.chaos.counting import Ended, Truth, count
+from tests.chaos.counting import Ended, Truth
 from tests.chaos.nursery import Forked, Nursery
-from tests.chaos.points import Point
-from tests.chaos.scenarios import POLICY, Scenario
+from tests.chaos.points import CLUSTER_VICTIMS, Point
+from tests.chaos.scenarios import EMPTY, Scenario
+from tests.chaos.verdict import Outcome, Seen, Told, counted
 
 PATIENCE = 30.0
 """Seconds after its deadline for which a job without an end is waited for."""
-CLOSING = 240.0
-"""Seconds for the accounts: an activity that does not beat is missed after 150."""
+CLOSING = 90.0
+"""Seconds for the accounts: a dead worker is missed after eight, a server is back sooner."""
 STRIKE = 2.0
 """Seconds for what is done after the last workflow has ended."""
-
-COUNTS = (
-    "lost",
-    "wrong_state",
-    "double_submissions",
-    "orphan_remote_jobs",
-    "orphan_reservations",
-    "unbooked_charges",
-    "ledger_difference",
-    "deadline_missed",
-)
-
-
-@dataclass
-class Outcome:
-    """The counts of one scene, and the facts behind those that are not zero.
-
-    Args:
-        struck: whether the point was reached, so that somebody was killed.
-        counts: by the names of ``COUNTS``; all should be 0.
-        places: how often each place was reached, where nobody was to be killed.
-        facts: what was found.
-        seconds: that it took.
-    """
-
-    struck: bool
-    counts: dict[str, float]
-    places: Counter[str] = field(default_factory=Counter)
-    facts: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def right(self) -> bool:
-        """Nothing is wrong."""
-        return not any(self.counts.values())
 
 
 class Scene:
@@ -92,17 +59,20 @@ class Scene:
     ) -> None:
         self._nursery, self._arena, self._scenario = nursery, arena, scenario
         self._point, self._backend = point, arena.backend(place)
-        self._settings = arena.settings(name, POLICY + scenario.policy)
+        self._settings = arena.settings(name, scenario, place)
         self._client = arena.client(self._settings)
         self._tag = deployment_tag(self._settings.deployment)
-        self._requests = scenario.requests(self._backend, self._settings.deployment)
+        key = self._settings.deployment
+        self._requests = scenario.requests(self._backend, key)
+        self._earlier = (
+            [scenario.request(self._backend, f"{key}.earlier")] if scenario.earlier else []
+        )
         self._first: Forked | None = None
         self._worker: Forked | None = None
         self._places: Counter[str] = Counter()
         self._struck = False
         self._striking = asyncio.Lock()
         self._unasked: list[str] = []
-        self._why: dict[str, list[str]] = {}
 
     @property
     def folder(self) -> Path:
@@ -112,27 +82,43 @@ class Scene:
     async def play(self) -> Outcome:
         """From the first worker to the counts."""
         began = asyncio.get_running_loop().time()
-        length, seconds = self._scenario.queue
+        if self._earlier:
+            await self._queue(*EMPTY)
+            await self._with_worker(None, self._answer(self._earlier))
+            self._places.clear()
+        await self._queue(*self._scenario.queue)
+        await self._with_worker(self._point, self._story())
+        outcome = await self._outcome()
+        outcome.seconds = round(asyncio.get_running_loop().time() - began, 1)
+        return outcome
+
+    async def _queue(self, length: int, seconds: float) -> None:
         await self._arena.control(
             lambda control: control.set_queue(length, seconds, slots=16, backend=self._backend)
         )
-        self._first = self._worker = await self._fork(self._point)
-        minding, story = asyncio.create_task(self._mind()), asyncio.create_task(self._story())
+
+    async def _with_worker(self, point: Point | None, story: Coroutine[Any, Any, None]) -> None:
+        """Play a story with a worker that follows ``point``, and another if it dies there."""
+        self._first = self._worker = await self._fork(point)
+        minding, played = asyncio.create_task(self._mind()), asyncio.create_task(story)
         try:
             # Minding ends by itself only where a worker ended that nobody killed.
-            await asyncio.wait((minding, story), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((minding, played), return_when=asyncio.FIRST_COMPLETED)
         finally:
             async with self._striking:  # a server that was killed is started again in any case
                 minding.cancel()
-                story.cancel()
-            said = await asyncio.gather(minding, story, return_exceptions=True)
+                played.cancel()
+            said = await asyncio.gather(minding, played, return_exceptions=True)
             await asyncio.to_thread(self._worker.kill)
         for error in said:
             if isinstance(error, Exception):
                 raise error
-        outcome = await self._outcome()
-        outcome.seconds = round(asyncio.get_running_loop().time() - began, 1)
-        return outcome
+
+    async def _answer(self, requests: Sequence[JobRequest]) -> None:
+        async with asyncio.timeout(self._deadline() + PATIENCE):
+            await asyncio.gather(*(self._start(request) for request in requests))
+            await _until(partial(self._have_ended, requests))
+            await _until(partial(self._have_closed, requests))
 
     async def _story(self) -> None:
         with suppress(TimeoutError):  # then the counts tell what is missing
@@ -141,7 +127,7 @@ class Scene:
                 await self._scenario.acts(self)
                 await self.ended()
             async with asyncio.timeout(CLOSING):
-                await _until(self._all_closed)
+                await _until(partial(self._have_closed, self._requests))
             async with asyncio.timeout(STRIKE):
                 await _until(self._has_struck)
 
@@ -174,7 +160,7 @@ class Scene:
                 self._places[word[0]] = max(self._places[word[0]], word[1])
                 continue
             if word != "worker":
-                assert word in ("emulator", "temporal")
+                assert word in CLUSTER_VICTIMS
                 await self._arena.kill(word)
                 await asyncio.to_thread(worker.go_on)
                 await self._arena.revive(word)
@@ -210,7 +196,7 @@ class Scene:
         found = [await self._described(request.job_id) for request in self._requests]
         told = [one.typed_search_attributes.get(key) for one in found if one is not None]
         waiting = [JobState.AWAITING_APPROVAL.value] * len(self._requests)
-        return told == waiting or await self._all_ended()
+        return told == waiting or await self._have_ended(self._requests)
 
     async def decide(self, decision: ApprovalDecision, *, update: bool) -> None:
         """A person's word, as an update or as a signal."""
@@ -230,11 +216,11 @@ class Scene:
 
     async def _all_sent(self) -> bool:
         sent = await self._arena.jobs(self._tag)
-        return len(sent) >= len(self._requests) or await self._all_ended()
+        return len(sent) >= len(self._requests) or await self._have_ended(self._requests)
 
-    async def _all_ended(self) -> bool:
+    async def _have_ended(self, requests: Sequence[JobRequest]) -> bool:
         running = WorkflowExecutionStatus.RUNNING
-        found = [await self._described(request.job_id) for request in self._requests]
+        found = [await self._described(request.job_id) for request in requests]
         return all(one is not None and one.status is not running for one in found)
 
     async def cancel(self) -> None:
@@ -253,7 +239,7 @@ class Scene:
 
     async def ended(self) -> None:
         """Until all jobs have ended."""
-        await _until(self._all_ended)
+        await _until(partial(self._have_ended, self._requests))
 
     async def drain(self) -> None:
         """What waits at the emulator starts."""
@@ -277,93 +263,82 @@ class Scene:
                 return found
             found[tag] = one
 
-    async def _all_closed(self) -> bool:
-        runs = [run for r in self._requests for run in (await self._runs(r.job_id)).values()]
-        return all(run.status is not WorkflowExecutionStatus.RUNNING for run in runs)
+    async def _owners(self) -> dict[str, WorkflowExecutionDescription]:
+        """The owners of the sessions that were asked for, by their ids."""
+        found: dict[str, WorkflowExecutionDescription] = {}
+        for request in self._requests:
+            if (terms := request.session) is not None:
+                tenant = tenant_of(request.job_id)
+                name = session_id(self._tag, tenant, terms.key, self._backend)
+                if (one := await self._described(name)) is not None:
+                    found[name] = one
+        return found
 
-    async def _state(self, request: JobRequest) -> tuple[str, float]:
-        """How a job ended (empty: not), and the seconds that it took."""
+    async def _have_closed(self, requests: Sequence[JobRequest]) -> bool:
+        runs = [run for r in requests for run in (await self._runs(r.job_id)).values()]
+        every = [*runs, *(await self._owners()).values()]
+        return all(one.status is not WorkflowExecutionStatus.RUNNING for one in every)
+
+    async def _told(self, request: JobRequest) -> Told:
         one = await self._described(request.job_id)
         if one is None or one.status is WorkflowExecutionStatus.RUNNING or one.close_time is None:
-            return "", 0.0
+            return Told()
         handle = self._client.get_workflow_handle(request.job_id, result_type=JobResult)
         try:
             result = await until_served(handle.result)
         except WorkflowFailureError as error:
-            return f"workflow {one.status and one.status.name}: {error.cause}", 0.0
-        self._why[request.key] = [
-            result.decision.reason if result.decision else "",
-            *(f"{one.rung} {one.outcome}: {one.reason}" for one in result.attempts),
-            result.unanswered.reason if result.unanswered else "",
-        ]
-        told = result.answer is not None or result.unanswered is not None
-        taken = (one.close_time - one.start_time).total_seconds()
-        return result.state.value if told else "", taken
+            return Told(state=f"workflow {one.status and one.status.name}: {error.cause}")
+        ended = result.answer is not None or result.unanswered is not None
+        return Told(
+            state=result.state.value if ended else "",
+            served=result.provenance.source.value if result.provenance else "",
+            seconds=(one.close_time - one.start_time).total_seconds(),
+            why=[
+                result.decision.reason if result.decision else "",
+                *(f"{one.rung} {one.outcome}: {one.reason}" for one in result.attempts),
+                result.unanswered.reason if result.unanswered else "",
+            ],
+        )
 
     # --- what became of it -----------------------------------------------------------------------
 
     async def _outcome(self) -> Outcome:
         ended: list[Ended] = []
-        states: dict[str, str] = {}
-        slow: dict[str, float] = {}
-        for request in self._requests:
-            state, seconds = await self._state(request)
-            states[request.key] = state
-            if seconds > self._deadline():
-                slow[request.key] = seconds
+        told: dict[str, Told] = {}
+        for request in (*self._earlier, *self._requests):
+            told[request.job_id] = await self._told(request)
+            state = told[request.job_id].state
             runs = await self._runs(request.job_id)
             first = submission_tag(self._settings.deployment, request.job_id, 0)
             ended += [
                 Ended(request.job_id, tag, state, one.status.name if one.status else "")
                 for tag, one in runs.items()
             ] or [Ended(request.job_id, first, state)]
+        for request in self._earlier:
+            del told[request.job_id]
         jobs = await self._arena.jobs(self._tag)
         posts = await self._arena.control(lambda control: control.posts(tag=self._tag))
-        kept = books(self.folder / "qsaga.db")
-        truth = Truth(ended=ended, jobs=jobs, posts=posts, **kept)
-        return self._counted(truth, states, slow)
-
-    def _counted(self, truth: Truth, states: dict[str, str], slow: dict[str, float]) -> Outcome:
-        found = count(truth)
-        wanted = self._scenario
-        # Where the provider is down another rung answers: what is right then is less certain.
+        truth = Truth(ended=ended, jobs=jobs, posts=posts, **books(database_url(self._settings)))
+        seen = Seen(
+            told=told,
+            late=late_results(database_url(self._settings)),
+            open_sessions=await self._open_sessions({job["id"] for job in jobs}),
+            unasked=[*self._unasked, *await self._owners_at_work()],
+        )
         down = self._point is not None and self._point.victim == "emulator"
-        right = {"", wanted.state.value} | ({JobState.DEGRADED.value} if down else set())
-        wrong = {key: state for key, state in states.items() if state not in right}
-        sent = Counter(next(t for t in job["tags"] if t != self._tag) for job in truth.jobs)
-        by_job: Counter[str] = Counter()
-        for one in truth.ended:
-            by_job[one.job_id] += sent.pop(one.tag, 0)
-        too_few = {key: n for key, n in by_job.items() if n < wanted.remote and not down}
-        too_many = {key: n for key, n in by_job.items() if n > wanted.remote}
-        late, late_wanted = late_results(self.folder / "qsaga.db"), wanted.late * len(states)
-        counts: dict[str, float] = {
-            "lost": found.counts["lost"] + len(self._unasked),
-            "wrong_state": len(wrong)
-            + len(too_few)
-            + (late > late_wanted or (late < late_wanted and not down)),
-            "double_submissions": sum(n - wanted.remote for n in too_many.values()),
-            "orphan_remote_jobs": found.counts["orphans"] + sum(sent.values()),
-            "orphan_reservations": found.counts["held"],
-            "unbooked_charges": found.counts["unbooked_charges"],
-            "ledger_difference": found.counts["ledger_difference"] + len(truth.books),
-            "deadline_missed": len(slow),
-        }
-        facts = {
-            "states": states,
-            "why": self._why,
-            "remote_jobs": [
-                {name: job.get(name) for name in ("id", "tags", "state", "charged_seconds")}
-                for job in truth.jobs
-            ],
-            "runs": {one.tag: one.run for one in truth.ended},
-            "late_results": late,
-            "slow": slow,
-            "unasked": self._unasked,
-            "found": found.detail,
-            "folder": str(self.folder),
-        }
+        counts, facts = counted(self._scenario, truth, seen, self._deadline(), down=down)
+        facts["folder"] = str(self.folder)
         return Outcome(self._struck, counts, self._places, facts)
+
+    async def _owners_at_work(self) -> list[str]:
+        completed = WorkflowExecutionStatus.COMPLETED
+        owners = (await self._owners()).items()
+        return [f"{name} is {one.status}" for name, one in owners if one.status is not completed]
+
+    async def _open_sessions(self, ours: set[str]) -> list[str]:
+        """Those in which a job of ours was: one without jobs holds nothing and costs nothing."""
+        sessions = await self._arena.open_sessions()
+        return [one["id"] for one in sessions if ours & {job["id"] for job in one["jobs"]}]
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from pydantic import ValidationError
 
+from qsaga.core.admission import Admission
+from qsaga.core.approval import ApprovalRecord
 from qsaga.core.approval_rule import ApprovalRule
+from qsaga.core.asking import refusal_text, review_request
 from qsaga.core.errors import InvalidRequest, PolicyRefused
 from qsaga.core.facts import BackendFacts, Facts
 from qsaga.core.jobs import JobRequest, Sensitivity
@@ -212,3 +216,23 @@ def test_tags_that_say_nothing_leave_the_payload_hash_alone() -> None:
         assert other.payload_hash() != first
     named = JobRequest.model_validate(request.model_dump() | {"requested_by": "alice"})
     assert named.payload_hash() == first
+
+
+def test_a_question_for_which_no_time_is_left_lapses_at_once() -> None:
+    request = JobRequest.model_validate(
+        {
+            "key": "k",
+            "workload": {
+                "kind": "optimise",
+                "problem": {"name": "maxcut", "data": {"edges": [["a", "b"]]}},
+                "algorithm": {"depth": 1},
+            },
+        }
+    )
+    rules = policy()
+    admission = Admission(decision=decide(rules, facts()), deployment="test")
+    asked = datetime(2026, 3, 1, tzinfo=UTC)
+    question = review_request(request, admission, rules.review.terms(), asked, -8.2, "")
+    assert question.expires == asked
+    record = ApprovalRecord(request=question, outcome="expired")
+    assert refusal_text(record).startswith("nobody decided within 0 s: ")

@@ -10,8 +10,8 @@ from temporalio.worker import Replayer
 from qsaga.payloads import data_converter
 from qsaga.settings import Settings
 from worker import workflow_runner
-from workflows import WORKFLOWS
 from workflows.identified import IdentifiedWorkflows
+from workflows.registered import WORKFLOWS
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import composition.workers
 import worker
 from tests.roles.changed_job import ChangedJob
-from workflows import QuantumJob
+from workflows.quantum_job import QuantumJob
 
 if __name__ == "__main__":
     kinds = composition.workers.VERSIONED_WORKFLOWS

@@ -16,8 +16,9 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from qsaga.client import QsagaClient
+from tools.processes import alive, end, spawn
 from tools.servers import ROOT
-from tools.stage import READY, Stage, _end, wait_until
+from tools.stage import READY, Stage, wait_until
 
 DRAIN = 3.0
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
@@ -67,7 +68,7 @@ class Team(Stage):
         """Start a worker, without waiting until it is ready."""
         log = self.folder / f"member-{len(self._members)}.log"
         variables = self.environment() | {"PYTHONPATH": str(ROOT)} | env
-        process = self._spawn([sys.executable, str(script), *arguments], log, variables)
+        process = spawn([sys.executable, str(script), *arguments], log, variables)
         self._members.append(member := Member(process, log))
         return member
 
@@ -76,7 +77,7 @@ class Team(Stage):
         for member in members:
 
             def is_ready(member: Member = member) -> bool:
-                self._alive(member.process, member.log)
+                alive(member.process, member.log)
                 return member.told(READY)
 
             wait_until(is_ready, f"worker {member.pid} is ready")
@@ -90,7 +91,7 @@ class Team(Stage):
     def dismiss(self) -> None:
         """No worker works any more."""
         for member in self._members:
-            _end(member.process, signal.SIGKILL)
+            end(member.process, signal.SIGKILL)
 
     def stop(self) -> None:
         """End everything."""

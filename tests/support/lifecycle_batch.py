@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import product
 from typing import Any
 
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
@@ -16,19 +18,30 @@ from qsaga.client import JobHandle
 from qsaga.core.approval import DECIDE, ApprovalDecision, Verdict
 from qsaga.core.attributes import PAYLOAD_HASH, STATE
 from qsaga.core.errors import KeyConflict, QsagaError
-from qsaga.core.jobs import JobRequest, submission_tag
+from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, Transition
 from qsaga.core.runs import GIVE_UP, LOOK, QUANTUM_JOB, RUN_REPORTED, RunReport
+from qsaga.core.sessions import session_id
 from qsaga.core.states import JobState
+from tests.support.failed_tasks import failed_tasks, faults
 from tests.support.freed_clock import FreedClock
-from tests.support.lifecycle_plans import ANSWERS, WORKLOADS, Act, JobPlan, World
+from tests.support.lifecycle_plans import (
+    ANSWERS,
+    BACKENDS,
+    SESSIONS,
+    TENANTS,
+    WORKLOADS,
+    Act,
+    JobPlan,
+    World,
+)
 from tests.support.people import tenant
 from tests.support.stack import Stack
 
 RUNS = 5
 """More hardware runs than any job begins."""
-STUCK = 100.0
+STUCK = 300.0
 """Real seconds after which a batch counts as one that does not end."""
 
 
@@ -40,10 +53,9 @@ class Ended:
     result: JobResult
     record: JobRecord
     published: str | None
-    reports: dict[str, RunReport]
     remote: list[dict[str, Any]]
     spent: float
-    failed_tasks: list[str]
+    faults: list[str]
 
 
 class Batch:
@@ -51,7 +63,7 @@ class Batch:
 
     def __init__(self, stack: Stack, world: World, clock: FreedClock) -> None:
         self._stack, self._world, self._clock = stack, world, clock
-        self._requests = [_request(number, plan) for number, plan in enumerate(world.jobs)]
+        self._requests = [_request(world, number) for number in range(len(world.jobs))]
         self._handles = [stack.client.job(request.job_id) for request in self._requests]
         self._said: list[asyncio.Task[None]] = []
 
@@ -60,27 +72,28 @@ class Batch:
         await self._prepare()
         async with asyncio.timeout(STUCK):
             began = await self._clock.now()
-            await asyncio.gather(*(self._start(request) for request in self._requests))
-            every = [
-                (act.at, number, act)
-                for number, plan in enumerate(self._world.jobs)
-                for act in plan.acts
-            ]
-            for at, number, act in sorted(every, key=lambda one: one[:2]):
+            for at, happening in self._happenings():
                 if (wait := began + at - await self._clock.now()) > 0:
                     await self._clock.sleep(wait)
-                await self._do(number, act)
+                await happening()
             async with self._clock.skipping():
                 for request in self._requests:
                     await self._ended(request.job_id)
                 results = [await handle.result() for handle in self._handles]
                 await asyncio.gather(*self._said)
-                return [
-                    await self._all_of(plan, request, result)
-                    for plan, request, result in zip(
-                        self._world.jobs, self._requests, results, strict=True
-                    )
-                ]
+                begun = [await self._runs_closed(request) for request in self._requests]
+                await self._sessions_closed()
+                every = zip(self._world.jobs, results, begun, strict=True)
+                return [await self._all_of(*one) for one in every]
+
+    def _happenings(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
+        every: list[tuple[float, Callable[[], Awaitable[None]]]] = []
+        for number, (plan, request) in enumerate(
+            zip(self._world.jobs, self._requests, strict=True)
+        ):
+            every.append((plan.starts, partial(self._start, request)))
+            every += [(plan.starts + act.at, partial(self._do, number, act)) for act in plan.acts]
+        return sorted(every, key=lambda one: one[0])
 
     async def _prepare(self) -> None:
         control, world = self._stack.emulator.control, self._world
@@ -88,12 +101,12 @@ class Batch:
             control.set_queue(ahead, seconds, backend=backend)
         control.set_execution(world.execution)
         rules = [
-            fault | {"tag": self._tag(request, number)}
+            fault | {"tag": self._tag(request.job_id, number)}
             for request, plan in zip(self._requests, world.jobs, strict=True)
             for number, fault in enumerate(plan.faults)
             if fault is not None
         ]
-        control.set_plan(*rules)
+        control.set_plan(*world.outages, *rules)
         await tenant(self._stack, "free", quantum_seconds=10**6)
         await tenant(self._stack, "asked", quantum_seconds=10**6)
         await tenant(self._stack, "poor", quantum_seconds=10, when_spent="fallback")
@@ -107,8 +120,8 @@ class Batch:
             memo={PAYLOAD_HASH: request.payload_hash()},
         )
 
-    def _tag(self, request: JobRequest, number: int) -> str:
-        return submission_tag(self._stack.settings.deployment, request.job_id, number)
+    def _tag(self, job_id: str, number: int) -> str:
+        return submission_tag(self._stack.settings.deployment, job_id, number)
 
     # --- what happens ----------------------------------------------------------------------------
 
@@ -133,7 +146,7 @@ class Batch:
 
     async def _signal(self, number: int, act: Act) -> None:
         request = self._requests[number]
-        first = self._tag(request, 0)
+        first = self._tag(request.job_id, 0)
         signals: dict[str, tuple[str, str, Any]] = {
             "signal_yes": (request.job_id, DECIDE, _decision(self._world.jobs[number], act)),
             "junk": (request.job_id, DECIDE, None if act.fits else {"verdict": "perhaps"}),
@@ -154,38 +167,51 @@ class Batch:
         ).status is WorkflowExecutionStatus.RUNNING:
             await asyncio.sleep(0.1)
 
+    async def _runs_closed(self, request: JobRequest) -> list[str]:
+        """The hardware runs that the job has begun, once all have closed their accounts."""
+        begun = []
+        for number in range(RUNS):
+            with suppress(RPCError):
+                await self._ended(tag := self._tag(request.job_id, number))
+                begun.append(tag)
+        return begun
+
+    async def _sessions_closed(self) -> None:
+        tag = deployment_tag(self._stack.settings.deployment)
+        for whose, key, backend in product(TENANTS, SESSIONS, BACKENDS):
+            with suppress(RPCError):  # nobody has asked for it
+                await self._ended(owner := session_id(tag, whose, key, backend))
+                assert not faults(await failed_tasks(self._stack.temporal, owner))
+
     # --- what has come of it ---------------------------------------------------------------------
 
-    async def _all_of(self, plan: JobPlan, request: JobRequest, result: JobResult) -> Ended:
-        temporal = self._stack.temporal
-        tags = [self._tag(request, number) for number in range(RUNS)]
-        reports = {}
-        failed = await _failed_tasks(self._stack, request.job_id)
-        for tag in tags:
-            handle = temporal.get_workflow_handle(tag, result_type=RunReport)
-            with suppress(RPCError):
-                await self._ended(tag)
-                reports[tag] = await handle.result()
-                failed += await _failed_tasks(self._stack, tag)
-        described = await temporal.get_workflow_handle(request.job_id).describe()
+    async def _all_of(self, plan: JobPlan, result: JobResult, begun: list[str]) -> Ended:
+        temporal, job_id = self._stack.temporal, result.job_id
+        failed = [one for at in (job_id, *begun) for one in await failed_tasks(temporal, at)]
+        described = await temporal.get_workflow_handle(job_id).describe()
         assert described.status is WorkflowExecutionStatus.COMPLETED
-        kept = await self._stack.parts.ledger.reservations(request.job_id)
+        kept = await self._stack.parts.ledger.reservations(job_id)
         return Ended(
             plan=plan,
             result=result,
-            record=await self._stack.record(request.job_id),
+            record=await self._stack.record(job_id),
             published=next(
                 (str(pair.value) for pair in described.typed_search_attributes
                  if pair.key.name == STATE), None
             ),
-            reports=reports,
-            remote=[job for tag in tags for job in self._stack.remote(tag)],
+            remote=[
+                job
+                for number in range(RUNS)
+                for job in self._stack.remote(self._tag(job_id, number))
+            ],
             spent=float(sum(one.spent.quantum_seconds for one in kept)),
-            failed_tasks=failed,
+            faults=faults(failed),
         )  # fmt: skip
 
 
-def _request(number: int, plan: JobPlan) -> JobRequest:
+def _request(world: World, number: int) -> JobRequest:
+    plan = world.jobs[number]
+    key = plan.session
     return JobRequest.model_validate(
         {
             "tenant": plan.tenant,
@@ -194,6 +220,7 @@ def _request(number: int, plan: JobPlan) -> JobRequest:
             "budgets": plan.budgets,
             "route": plan.route,
             "backend": plan.backend,
+            "session": None if key is None else {"key": key} | world.sessions[key],
             "requested_by": "ann",
         }
     )
@@ -221,18 +248,3 @@ def _forged(run_id: str) -> RunReport:
     return RunReport(
         run_id=run_id, outcome="failed", reason="a stranger says so", transitions=(ended,)
     )
-
-
-async def _failed_tasks(stack: Stack, workflow_id: str) -> list[str]:
-    history = await stack.temporal.get_workflow_handle(workflow_id).fetch_history()
-    failed = [
-        event.workflow_task_failed_event_attributes
-        for event in history.events
-        if event.HasField("workflow_task_failed_event_attributes")
-    ]
-    return [
-        f"{workflow_id}: {WorkflowTaskFailedCause.Name(one.cause)} {one.failure.message}"
-        for one in failed
-        # The server's own: something came in while the workflow wanted to end.
-        if one.cause != WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
-    ]

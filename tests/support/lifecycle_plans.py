@@ -1,13 +1,15 @@
 """What may happen to a batch of jobs: requests, policies, faults, and who says what when.
 
-Times are virtual seconds since the batch began.
+Times are virtual seconds: of jobs and outages since the batch began, of acts since their job did.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Literal
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.support.stack import abilene, bell
@@ -25,6 +27,9 @@ ActKind = Literal[
     "forge", "repeat", "another",
 ]  # fmt: skip
 ACTS: tuple[ActKind, ...] = ActKind.__args__  # type: ignore[attr-defined]
+PATIENT = (SOON, 130.0, 800.0)
+YES: tuple[ActKind, ...] = ("approve", "supply")
+"""When one who answers every question looks whether there is one, and what he says."""
 RING = {"edges": [["a", "b"], ["b", "c"], ["c", "d"], ["d", "e"], ["e", "a"]]}
 TWO_BELLS = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nh q[0];\ncx q[0], q[1];\n'
 WORKLOADS: dict[str, dict[str, Any]] = {
@@ -52,6 +57,7 @@ LADDERS: dict[str, list[list[str]]] = {
         ["hardware", "other_backend", "annealing", "exact"],
         ["hardware", "other_backend", "manual"],
         ["cached", "hardware", "simulator", "annealing"],
+        ["hardware", "learned", "annealing", "cached"],
         ["exact", "hardware", "manual"],
         ["manual", "annealing"],
     ],
@@ -60,11 +66,14 @@ LADDERS: dict[str, list[list[str]]] = {
         ["hardware", "other_backend", "cached", "manual"],
         ["cached", "hardware", "manual", "simulator"],
         ["manual", "hardware", "other_backend"],
+        ["hardware", "learned", "manual"],
     ],
     "estimate": [
         ["hardware", "simulator"],
         ["hardware", "other_backend", "manual"],
         ["simulator", "manual"],
+        ["cached", "hardware", "learned", "manual"],
+        ["learned", "hardware"],
     ],
 }
 FAULTS: tuple[dict[str, Any] | None, ...] = (
@@ -82,6 +91,22 @@ FAULTS: tuple[dict[str, Any] | None, ...] = (
     {"do": "list_late", "seconds": 15.0},
     {"do": "result_late", "seconds": 5.0, "status": 204},
 )
+SESSIONS = ("night", "day")
+"""Keys of sessions. Whoever takes part in one of them says the same of it."""
+AWAY: tuple[list[str], ...] = (
+    [
+        *("submit", "list", "job", "result", "metrics", "cancel", "backends", "configuration"),
+        *("properties", "usage", "session_close", "token", "search", "catalog"),
+    ],
+    ["submit"],
+    ["list", "job"],
+    ["result", "metrics", "cancel"],
+    ["backends", "properties"],
+)
+"""What is away in an outage: all but the opening of sessions, or a part of it.
+
+Who waits for a session to be opened does so within an activity: the clock would not skip.
+"""
 
 
 @dataclass(frozen=True)
@@ -100,13 +125,15 @@ class Act:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """One job; ``faults`` meet its first, second … submission."""
+    """One job; ``faults`` meet its first, second … submission, ``session`` is a key of one."""
 
+    starts: float
     tenant: str
     verb: str
     route: str | None
     backend: str | None
     budgets: dict[str, Any]
+    session: str | None = None
     faults: tuple[dict[str, Any] | None, ...] = ()
     acts: tuple[Act, ...] = ()
 
@@ -121,6 +148,8 @@ class World:
         approval: keys of the rule that asks, as TOML.
         queues: jobs ahead and seconds for each of them, by backend.
         execution: seconds that a job holds the machine.
+        sessions: the terms of each key.
+        outages: rules of the fault plan.
         jobs: the batch.
     """
 
@@ -129,6 +158,8 @@ class World:
     approval: str
     queues: dict[str, tuple[int, float]]
     execution: float
+    sessions: dict[str, dict[str, Any]]
+    outages: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[JobPlan] = field(default_factory=list)
 
     def policy(self) -> str:
@@ -183,17 +214,49 @@ def acts() -> st.SearchStrategy[Act]:
 def jobs(draw: st.DrawFn) -> JobPlan:
     """A job and what happens to it."""
     verb = draw(st.sampled_from(sorted(WORKLOADS)))
-    routes = [None, None, "hardware", "hardware", "simulator", "cached", "manual"]
+    routes = [None, None, "hardware", "hardware", "hardware", "simulator", "cached", "manual"]
     if verb == "optimise":
         routes += ["annealing", "exact"]
+    if verb != "sample":
+        routes.append("learned")
+    kind = draw(st.sampled_from(["silent", "acts", "acts", "answers"]))
+    if kind == "answers":
+        happens = tuple(Act(at, does, "bob", True) for at, does in product(PATIENT, YES))
+    else:
+        happens = tuple(draw(st.lists(acts(), max_size=4))) if kind == "acts" else ()
     return JobPlan(
-        tenant=draw(st.sampled_from(TENANTS)),
+        # Those that come later find the answers of the first.
+        starts=draw(st.sampled_from([0.0, 0.0, 0.0, 200.0, 4000.0])),
+        tenant=draw(st.sampled_from([*TENANTS, "free", "free"])),
         verb=verb,
         route=draw(st.sampled_from(routes)),
         backend=draw(st.sampled_from([None, None, *BACKENDS])),
         budgets=draw(_budgets()),
+        session=draw(st.sampled_from([None, None, *SESSIONS])),
         faults=tuple(draw(st.lists(st.sampled_from(FAULTS), min_size=2, max_size=2))),
-        acts=tuple(draw(st.lists(acts(), max_size=4))),
+        acts=happens,
+    )
+
+
+def _session() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "mode": st.sampled_from(["batch", "dedicated"]),
+            "max_seconds": st.sampled_from([30, 600, 7200]),
+            "idle_seconds": st.sampled_from([1.0, 300.0]),
+        }
+    )
+
+
+def outages() -> st.SearchStrategy[dict[str, Any]]:
+    """The provider cannot be reached for a while, or a part of it."""
+    window = st.tuples(
+        st.sampled_from([0, 5, 61, 75, 130, 620, 4000]), st.sampled_from([1.0, 20.0, 200.0])
+    )
+    return st.builds(
+        lambda on, window: {"do": "outage", "on": on, "from": f"+{window[0]}", "for": window[1]},
+        on=st.sampled_from([AWAY[0], *AWAY]),
+        window=window,
     )
 
 
@@ -205,7 +268,7 @@ def worlds(draw: st.DrawFn, least: int, most: int) -> World:
     review = draw(st.sampled_from(["", "expires = 120", "remind = 30\nexpires = 4000"]))
     top_ups = draw(st.integers(0, 2))
     terms = f"top_ups = {top_ups}\n[review]\n{review}\n"
-    queue = st.sampled_from([(0, 0.0), (1, 70.0), (2, 600.0), (3, 7200.0)])
+    queue = st.sampled_from([(0, 0.0), (0, 0.0), (1, 70.0), (1, 70.0), (2, 600.0), (3, 7200.0)])
     asking = draw(
         st.fixed_dictionaries(
             {
@@ -216,11 +279,16 @@ def worlds(draw: st.DrawFn, least: int, most: int) -> World:
             }
         )
     )
-    return World(
+    world = World(
         ladders={verb: draw(st.sampled_from(LADDERS[verb])) for verb in sorted(LADDERS)},
         terms=terms + (f"[hedge]\n{hedge}\n" if hedge else ""),
         approval="\n".join(f"{name} = {value}" for name, value in asking.items()),
         queues={backend: draw(queue) for backend in BACKENDS},
         execution=draw(st.sampled_from([0.5, 0.5, 100.0])),
+        sessions={key: draw(_session()) for key in SESSIONS},
+        outages=draw(st.lists(outages(), max_size=2)),
         jobs=draw(st.lists(jobs(), min_size=least, max_size=most)),
     )
+    # What hypothesis tries first, a batch to which nothing happens, is not worth a server.
+    assume(any(job.acts for job in world.jobs))
+    return world

@@ -12,7 +12,7 @@ import worker
 from qsaga.core import admission, oversight, rung_steps, sessions, steps
 from qsaga.core.seals import CHECK_CALLER, CHECK_SEAL
 from qsaga.settings import IBMSettings, Settings
-from workflows import WORKFLOWS
+from workflows.registered import WORKFLOWS
 
 CONTRACTS = {
     defined.name: method

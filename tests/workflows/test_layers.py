@@ -91,8 +91,8 @@ async def test_encoding_out_of_time_ends_the_job(dev: Stack) -> None:
 
 
 async def test_postprocessing_out_of_time_falls_back(dev: Stack) -> None:
-    # Half a million distinct samples to polish.
-    workload = {"algorithm": {"depth": 1}, "shots": 1_000_000}
+    # A hundred thousand distinct samples to polish: seconds.
+    workload = {"algorithm": {"depth": 1}, "shots": 150_000}
     budgets = {"postprocess": 0.3, "solve": 0.3}
     result = await dev.run(ring(20, 6, workload=workload, route="simulator", budgets=budgets))
     assert result.state is JobState.DEGRADED

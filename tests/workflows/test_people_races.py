@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.client import JobHandle
@@ -40,6 +41,15 @@ def asking(dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Pa
         return asking_stack(dev_env, emulator, tmp_path, ASK + DEAR + more)
 
     return stack
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps hear within a second that they are cancelled, and wait three for a locked database."""
+    soon = partial(Worker, max_heartbeat_throttle_interval=timedelta(seconds=1))
+    monkeypatch.setattr("composition.workers.Worker", soon)
+    for module in ("_engine", "_writer"):
+        monkeypatch.setattr(f"adapters.sql.{module}.BUSY_SECONDS", 3.0)
 
 
 async def under_way(stack: Stack, handle: JobHandle, activity: str) -> None:

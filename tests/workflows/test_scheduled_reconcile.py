@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,62 +13,32 @@ import pytest_asyncio
 from sqlalchemy import text
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import (
-    DeleteWorkflowExecutionRequest,
     ResetWorkflowExecutionRequest,
 )
-from temporalio.client import ScheduleActionExecutionStartWorkflow
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from composition.upkeep import regular, schedules
 from ibm_quantum_emulator.process import EmulatorProcess
-from qsaga.client import JobHandle
-from qsaga.core.jobs import JobRequest, deployment_tag
-from qsaga.core.operations import OperationReport, Reconcile, Reconciliation, Sweep, schedule_id
+from qsaga.core.jobs import deployment_tag
+from qsaga.core.operations import Reconcile, Reconciliation
 from qsaga.core.sessions import session_id
 from qsaga.core.states import JobState
-from qsaga.settings import ReconcileSettings
-from tests.support.people import ASK, reached
-from tests.support.stack import Stack, abilene, bell, running_stack
+from tests.support.people import reached
+from tests.support.scheduled import (
+    deployment,
+    make_old,
+    nothing_is_left,
+    queued,
+    reconciled,
+    scheduled,
+    slow,
+    terminate,
+    until,
+)
+from tests.support.stack import Stack, abilene, bell
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
-ASKED = """
-[[approvals]]
-name = "asked"
-money_above = 1
-tenants = ["asked"]
-because = "a test"
-"""
-TABLES = (
-    *("late_results", "charges", "runs", "transitions", "attempts", "timings", "approvals"),
-    *("lineage", "job_artefacts", "jobs"),
-)
-LONG = 3600.0
-WEEK = 8 * 86400
 BACKEND = "ibm_torino"
-
-
-@asynccontextmanager
-async def deployment(
-    env: WorkflowEnvironment, emulator: EmulatorProcess, folder: Path, **changes: Any
-) -> AsyncIterator[Stack]:
-    """One with its schedules, a name of its own, and a small threshold for payloads."""
-    folder.mkdir(exist_ok=True)
-    (folder / "policy.toml").write_text(ASK + ASKED)
-    given = {
-        "deployment": f"d-{uuid4().hex[:8]}",
-        "policy_file": folder / "policy.toml",
-        "payload_threshold": 1024,
-    }
-    async with running_stack(env, emulator, folder, "", given | changes) as stack:
-        await schedules(stack.parts).ensure(stack.temporal, regular(stack.settings))
-        try:
-            yield stack
-        finally:
-            off = ReconcileSettings(every=0, retain_every=0, sweep_every=0)
-            gone = stack.settings.model_copy(update={"reconcile": off})
-            await schedules(stack.parts).ensure(stack.temporal, regular(gone))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -90,87 +56,7 @@ async def one(
 @pytest.fixture(autouse=True)
 def slow_queue(emulator: EmulatorProcess) -> None:
     """Nothing starts by itself."""
-    emulator.control.set_execution(0.2)
-    emulator.control.set_queue(5, LONG)
-
-
-async def scheduled(stack: Stack, kind: str) -> OperationReport:
-    """Have the schedule do now what it does, and wait for its report."""
-    handle = stack.temporal.get_schedule_handle(schedule_id(stack.settings.deployment, kind))
-    before = (await handle.describe()).info.num_actions
-    await handle.trigger()
-    for _ in range(400):
-        said = (await handle.describe()).info
-        if said.num_actions > before and said.recent_actions:
-            action = said.recent_actions[-1].action
-            assert isinstance(action, ScheduleActionExecutionStartWorkflow)
-            run: Any = stack.temporal.get_workflow_handle(
-                action.workflow_id,
-                run_id=action.first_execution_run_id,
-                result_type=OperationReport,
-            )
-            report: OperationReport = await run.result()
-            return report
-        await asyncio.sleep(0.05)
-    raise AssertionError("the schedule never started anything")
-
-
-async def reconciled(stack: Stack) -> Reconciliation:
-    """What the schedule's reconciliation says."""
-    found = (await scheduled(stack, "reconcile")).reconciliation
-    assert found is not None
-    return found
-
-
-async def terminate(stack: Stack, *workflow_ids: str) -> None:
-    """As somebody does by hand."""
-    for workflow_id in workflow_ids:
-        await stack.temporal.get_workflow_handle(workflow_id).terminate("by hand")
-
-
-async def queued(stack: Stack, request: JobRequest) -> tuple[JobHandle, str]:
-    """A job that waits at the provider, and its run."""
-    handle = await stack.client.start(request)
-    await reached(handle, JobState.QUEUED)
-    run_id = (await handle.progress()).job.run_id
-    assert run_id is not None
-    return handle, run_id
-
-
-async def until(what: str, holds: Callable[[], Awaitable[bool]]) -> None:
-    """Until it holds."""
-    for _ in range(600):
-        if await holds():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"never: {what}")
-
-
-async def nothing_is_left(stack: Stack, *job_ids: str) -> None:
-    """At the provider, in the ledger, in the job table; and what was charged is booked."""
-    tag = deployment_tag(stack.settings.deployment)
-    jobs = stack.emulator.control.jobs(tag=tag)
-    assert not [job for job in jobs if job["state"] in ("Queued", "Running")]
-    await stack.books_are_clean()
-    assert await stack.parts.records.at_work() == ()
-    assert await stack.parts.records.open_accounts() == {}
-    truth = {job["id"]: job["charged_seconds"] for job in jobs}
-    booked = {
-        run.provider_job_id: run.quantum_seconds
-        for run in await stack.parts.records.booked("ibm")
-        if run.role != "session"
-    }
-    assert {name: booked.get(name) for name in truth} == truth
-    for job_id in job_ids:
-        kept = await stack.parts.ledger.reservations(job_id)
-        record = await stack.record(job_id)
-        assert sum(float(hold.spent.quantum_seconds) for hold in kept) == pytest.approx(
-            sum(charge.cost.quantum_seconds for charge in record.charges)
-        )
-    again = await reconciled(stack)
-    assert (again.repaired, again.left, again.differences) == ((), (), ())
-    assert (again.orphans, again.lost) == ((), ())
-    assert await stack.parts.audit.broken() == ""
+    slow(emulator)
 
 
 async def test_job_and_run_terminated_while_the_remote_job_waits(one: Stack) -> None:
@@ -374,7 +260,7 @@ async def test_another_deployment_on_the_same_account_is_not_touched(
         handle, run_id = await queued(one, abilene())
         await terminate(one, handle.job_id, run_id)
         before = [*await two.parts.ledger.held()], await two.parts.records.open_accounts()
-        _make_old(two.settings.data_dir)
+        make_old(two.settings.data_dir)
         await reconciled(one)
         await scheduled(one, "sweep")
         assert one.remote(run_id)[0]["state"] == "Cancelled"
@@ -417,138 +303,3 @@ async def test_a_difference_is_told_with_what_to_do(
         assert await two.parts.ledger.books()
         (charge,) = (await two.record(result.job_id)).charges
         assert charge.cost.quantum_seconds == 40, "a difference is never corrected"
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def _files(folder: Path) -> set[Path]:
-    return {path for name in ("artefacts", "payloads") for path in _of(folder / name)}
-
-
-def _of(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def _make_old(folder: Path) -> None:
-    """As if nobody had used any of it for more than a week."""
-    for path in _files(folder):
-        os.utime(path, (time.time() - WEEK,) * 2)
-
-
-async def _delete(stack: Stack, *workflow_ids: str) -> None:
-    """As Temporal does when its retention is over."""
-    for workflow_id in workflow_ids:
-        await stack.temporal.workflow_service.delete_workflow_execution(
-            DeleteWorkflowExecutionRequest(
-                namespace=stack.temporal.namespace,
-                workflow_execution=WorkflowExecution(workflow_id=workflow_id),
-            )
-        )
-
-        async def gone(workflow_id: str = workflow_id) -> bool:
-            try:
-                await stack.temporal.get_workflow_handle(workflow_id).describe()
-            except RPCError as error:
-                return error.status is RPCStatusCode.NOT_FOUND
-            return False
-
-        await until(f"{workflow_id} is deleted", gone)
-
-        async def unlisted(workflow_id: str = workflow_id) -> bool:
-            query = f"WorkflowId = '{workflow_id}'"
-            return (await stack.temporal.count_workflows(query)).count == 0
-
-        await until(f"{workflow_id} is not listed", unlisted)
-
-
-def _edges(name: str) -> JobRequest:
-    """A problem whose payloads are large and whose artefacts nobody else has."""
-    nodes = [f"{name}-{number}-{'x' * 40}" for number in range(9)]
-    edges = [[a, b] for i, a in enumerate(nodes) for b in nodes[i + 1 :]]
-    problem = {"name": "maxcut", "data": {"edges": edges}}
-    workload = {"kind": "optimise", "problem": problem, "shots": 64, "algorithm": {"depth": 1}}
-    return abilene(workload=workload)
-
-
-async def test_files_that_nobody_refers_to_are_deleted(
-    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
-) -> None:
-    folder = tmp_path / "two"
-    async with deployment(dev_env, emulator, folder) as two:
-        emulator.control.set_queue(0, 0.0)
-        kept = await two.run(_edges("kept"))
-        await two.settled(kept)
-        needed = _files(folder)
-        emulator.control.set_queue(5, LONG)
-        dead, dead_run = await queued(two, _edges("dead"))
-        await terminate(two, dead.job_id, dead_run)
-        left = _files(folder) - needed
-        assert {path.relative_to(folder).parts[0] for path in left} == {"artefacts", "payloads"}
-        _make_old(folder)
-        # A job that is as old has no end yet, and all files may be its own.
-        async with two.parts.engine.begin() as connection:
-            await connection.execute(
-                text("UPDATE jobs SET opened = '2020-01-01 00:00:00.000000' WHERE job_id = :id"),
-                {"id": dead.job_id},
-            )
-        assert (await scheduled(two, "sweep")).swept[0].garbage == 0
-        await reconciled(two)
-        _make_old(folder)
-        counted = await two.client.operate(Sweep())
-        assert counted.swept[0].garbage > 0 and counted.swept[0].deleted == 0
-        assert left <= _files(folder), "counting deletes nothing"
-        # Temporal still has the histories of both.
-        swept = {each.store: each for each in (await scheduled(two, "sweep")).swept}
-        assert swept["artefacts"].deleted == counted.swept[0].garbage
-        assert swept["artefacts"].deleted_bytes == counted.swept[0].garbage_bytes > 0
-        assert {path for path in _files(folder) if "artefacts" in path.parts} == {
-            path for path in needed if "artefacts" in path.parts
-        }
-        # Answers to queries are in no history; the rest of it is.
-        held = {path for path in left & _files(folder) if "payloads" in path.parts}
-        assert held
-        assert (await dead.progress()).job.job_id == dead.job_id, "it can still be asked"
-        await _delete(two, dead.job_id, dead_run)
-        _make_old(folder)
-        await scheduled(two, "sweep")
-        # What its plan was given, Temporal still holds.
-        assert held - _files(folder)
-        assert {path for path in needed if "artefacts" in path.parts} <= _files(folder)
-        assert await two.client.job(kept.job_id).result() == kept
-
-
-async def test_a_file_that_a_job_at_work_has_just_stored_stays(one: Stack) -> None:
-    folder = one.settings.data_dir
-    handle, _ = await queued(one, _edges("working"))
-    fresh = _files(folder)
-    await scheduled(one, "sweep")
-    assert fresh <= _files(folder)
-    await handle.cancel()
-    result = await one.result(handle)
-    await one.settled(result)
-    await nothing_is_left(one, handle.job_id)
-
-
-async def test_a_table_that_has_lost_jobs_deletes_no_files(
-    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
-) -> None:
-    folder = tmp_path / "two"
-    async with deployment(dev_env, emulator, folder) as two:
-        emulator.control.set_queue(0, 0.0)
-        result = await two.run(_edges("lost"))
-        await two.settled(result)
-
-        async def listed() -> bool:
-            query = f"WorkflowId = '{result.job_id}' AND ExecutionStatus = 'Completed'"
-            return (await two.temporal.count_workflows(query)).count == 1
-
-        await until("Temporal lists the job as completed", listed)
-        async with two.parts.engine.begin() as connection:
-            for table in TABLES:
-                await connection.execute(text(f"DELETE FROM {table}"))
-        _make_old(folder)
-        before = _files(folder)
-        report = await scheduled(two, "sweep")
-        assert "qsaga rebuild" in report.text and result.job_id in report.text
-        assert before <= _files(folder)

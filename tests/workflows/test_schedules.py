@@ -26,8 +26,8 @@ from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.errors import NoSuchJob
 from qsaga.core.operations import OPERATION, OperationInput, OperationReport, schedule_id
 from qsaga.settings import IdentitySettings, ReconcileSettings
+from tests.support.scheduled import scheduled
 from tests.support.stack import Stack, running_stack
-from tests.workflows.test_scheduled_reconcile import scheduled
 from tools.identity import jwks, new_key
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]

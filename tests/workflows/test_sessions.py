@@ -76,6 +76,21 @@ async def test_jobs_of_one_key_share_a_batch_that_is_closed_when_it_is_idle(
     await skipping.keep_history("shared.run", skipping.run_id(results[0]))
 
 
+async def test_a_worker_that_dies_on_a_session_is_missed_before_its_jobs_run_out_of_time(
+    skipping: Stack,
+) -> None:
+    await skipping.run(sharing("dusk"))
+    await ended(skipping, "dusk")
+    history = await skipping.temporal.get_workflow_handle(owner("dusk")).fetch_history()
+    steps = [
+        event.activity_task_scheduled_event_attributes
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert [step.activity_type.name for step in steps] == ["open_session", "close_session"]
+    assert all(0 < step.heartbeat_timeout.ToSeconds() <= 10 for step in steps)
+
+
 async def test_what_a_dedicated_session_costs_beyond_its_job_is_reserved_and_booked(
     skipping: Stack,
 ) -> None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from qsaga.core.states import JobState, Layer
+from qsaga.core.timing import FOLLOW_SECONDS, WATCH_REQUESTS
 from tests.support.stack import Stack, abilene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -51,8 +52,11 @@ async def test_a_job_that_ends_earlier_than_expected_is_noticed_at_the_next_look
     assert await dev.parts.submissions.watched() == ()
 
 
-async def test_runs_share_the_looks(dev: Stack) -> None:
-    dev.emulator.control.set_queue(1, 25.0)
+async def test_runs_share_the_looks(dev: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All that takes time, five times as fast.
+    monkeypatch.setattr("activities.hardware.FOLLOW_SECONDS", FOLLOW_SECONDS / 5)
+    monkeypatch.setattr("qsaga.core.timing.WATCH_REQUESTS", WATCH_REQUESTS * 5)
+    dev.emulator.control.set_queue(1, 5.0)
     handles = [await dev.client.start(abilene(budgets=BUDGETS)) for _ in range(3)]
     await _watched(dev, 3)
     before = _asked(dev)

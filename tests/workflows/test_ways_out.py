@@ -20,6 +20,7 @@ from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.client import JobHandle
 from qsaga.core.approval import Decided
 from qsaga.core.errors import PolicyRefused, Unreachable
+from qsaga.core.results import JobResult
 from qsaga.core.states import JobState, Rung
 from tests.support.crew import Crewed
 from tests.support.people import ASK, DEAR, asking_stack, charged, dear, ended, spent, tenant
@@ -97,9 +98,17 @@ class World:
         with suppress(*NOT_COUNTED):
             self.counted.setdefault(handle.job_id, []).append(await word)
 
-    async def check(self) -> None:
+    async def live(self, groups: list[list[tuple[Act, int]]], budget: float) -> None:
+        """A first job, and then whatever happens; of a group, at the same time."""
+        await self.budget(budget)
+        await self.start()
+        for group in groups:
+            await asyncio.gather(*(self.do(act, which) for act, which in group))
+
+    def check(self, results: dict[str, JobResult]) -> None:
         """All that must hold at the end."""
-        for result in await ended(self.stack, *self.handles):
+        for handle in self.handles:
+            result = results[handle.job_id]
             counted = self.counted.get(result.job_id, [])
             kept = result.approval.counted if result.approval else ()
             assert set(counted) <= set(kept), "one was told that his word counted, and it did not"
@@ -107,7 +116,6 @@ class World:
                 assert result.approval is not None and result.approval.outcome == "approved"
             if result.provenance is not None and result.provenance.source is Rung.HARDWARE:
                 assert result.cost.quantum_seconds > 0
-        assert await spent(self.stack, self.name) == charged(self.stack)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -125,28 +133,30 @@ async def stack(
 NUMBERS = count()
 
 acts = st.tuples(st.sampled_from(get_args(Act)), st.integers(0, 1))
+lives = st.tuples(
+    # What stands in one group happens at the same time.
+    st.lists(st.lists(acts, min_size=1, max_size=3), min_size=1, max_size=4),
+    st.booleans(),
+    st.sampled_from(["refuse", "fallback"]),
+)
 
 
 @settings(
-    max_examples=24,
+    max_examples=6,
     derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    # What stands in one group happens at the same time.
-    groups=st.lists(st.lists(acts, min_size=1, max_size=3), min_size=1, max_size=4),
-    rich=st.booleans(),
-    when_spent=st.sampled_from(["refuse", "fallback"]),
+    # Side by side, since most of a life is waiting; the workers that are lost are those of all.
+    tenants=st.lists(lives, min_size=4, max_size=4),
     queue=st.sampled_from([0.0, 0.0, 1.2]),
     cancel_loses=st.booleans(),
 )
 async def test_every_way_out_leaves_clean_books(
     stack: Crewed,
-    groups: list[list[tuple[Act, int]]],
-    rich: bool,
-    when_spent: str,
+    tenants: list[tuple[list[list[tuple[Act, int]]], bool, str]],
     queue: float,
     cancel_loses: bool,
 ) -> None:
@@ -155,9 +165,15 @@ async def test_every_way_out_leaves_clean_books(
     control.set_execution(0.2)
     control.set_faults(cancel_loses_race=cancel_loses)
     control.set_queue(1 if queue else 0, queue)
-    world = World(stack, f"t{next(NUMBERS)}", when_spent)
-    await world.budget(ONE_JOB * (2.5 if rich else 1.5))
-    await world.start()
-    for group in groups:
-        await asyncio.gather(*(world.do(act, which) for act, which in group))
-    await world.check()
+    worlds = [World(stack, f"t{next(NUMBERS)}", when_spent) for _, _, when_spent in tenants]
+    await asyncio.gather(
+        *(
+            world.live(groups, ONE_JOB * (2.5 if rich else 1.5))
+            for world, (groups, rich, _) in zip(worlds, tenants, strict=True)
+        )
+    )
+    handles = [handle for world in worlds for handle in world.handles]
+    results = {result.job_id: result for result in await ended(stack, *handles)}
+    for world in worlds:
+        world.check(results)
+    assert sum([await spent(stack, world.name) for world in worlds]) == charged(stack)

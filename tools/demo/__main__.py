@@ -25,8 +25,9 @@ from tools.demo.director import Director
 from tools.demo.report_html import page
 from tools.demo.scenes import Scene, all_scenes
 from tools.demo.table import NARROWEST, Board, complaints, table
+from tools.processes import StageError
 from tools.servers import ROOT, SetupError
-from tools.stage import Stage, StageError
+from tools.stage import Stage
 
 INTERRUPTED = 130
 EMULATOR = {

@@ -293,13 +293,13 @@ def die_while_closing(url: str) -> None:
     from sqlalchemy import event
 
     async def close() -> None:
-        engine = open_engine(url)
+        records = SqlJobRecords(open_engine(url))
 
-        @event.listens_for(engine.sync_engine, "after_cursor_execute")
+        @event.listens_for(records._writer._direct, "after_cursor_execute")
         def _die(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
             if "INTO attempts" in statement:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        await SqlJobRecords(engine).close(full_result())
+        await records.close(full_result())
 
     asyncio.run(close())
