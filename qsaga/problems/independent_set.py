@@ -19,6 +19,7 @@ from qsaga.problems.base import (
     listing,
     number,
 )
+from qsaga.problems.graph_files import EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
     Plain,
@@ -98,6 +99,9 @@ class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
     title = "Maximum (weight) independent set of a graph"
     sense = "maximise"
     columns = {"edges": ("u", "v")}
+    reference = "Lucas 2014, arXiv:1302.5843, section 4.2"
+    example = {"nodes": ["a", "b", "c"], "edges": [["a", "b"], ["b", "c"]], "weights": {"b": 3.0}}
+    formats = (EDGES, GSET)
     model = IndependentSetInput
 
     def variables(self, given: IndependentSetInput) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from qsaga.problems.base import Bits, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.graph_files import EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
     Weighted,
@@ -67,6 +68,9 @@ class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
     title = "Maximum cut of a weighted graph"
     sense = "maximise"
     columns = {"edges": ("u", "v", "weight")}
+    reference = "Lucas 2014, arXiv:1302.5843, section 2.2"
+    example = {"edges": [["a", "b", 2.0], ["b", "c", 1.0], ["c", "a", 3.0]]}
+    formats = (EDGES, GSET)
     model = MaxCutInput
 
     def variables(self, given: MaxCutInput) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from qsaga.problems.graphs import (
     in_order,
     indices,
 )
+from qsaga.problems.model_files import BQM, COO, SPARSE
 
 
 class Coupling(NamedTuple):
@@ -104,6 +105,9 @@ class Qubo(ProblemType[QuboInput, dict[str, int]]):
     title = "Any QUBO, Ising or binary quadratic model, minimised"
     sense = "minimise"
     columns = {"quadratic": ("u", "v", "bias")}
+    reference = "Kochenberger et al. 2014, doi:10.1007/s10878-014-9734-0"
+    example = {"linear": {"a": -1.0, "b": 2.0}, "quadratic": [["a", "b", -3.0]]}
+    formats = (BQM, COO, SPARSE)
     model = QuboInput
 
     def variables(self, given: QuboInput) -> tuple[str, ...]:
