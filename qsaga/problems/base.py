@@ -37,7 +37,10 @@ class ProblemType(ABC, Generic[Input, Solution]):
     point names an instance. ``columns`` gives the places of rows their names, for error paths.
 
     The model is always to be minimised. For a feasible solution its energy equals the objective
-    where ``sense`` is ``minimise`` and minus the objective where it is ``maximise``.
+    where ``sense`` is ``minimise`` and minus the objective where it is ``maximise``; where
+    variables stand for no part of the solution (slack), the lowest energy over them does. A
+    problem whose energy rises with its objective in another way overrides
+    ``objective_of_energy``. The lowest energy of all is that of a best feasible solution.
 
     ``formulation`` and ``decoding`` are names and versions, such as ``maxcut-ising/1``. The first
     rises whenever the same input gives another model, the second whenever the same samples give

@@ -62,12 +62,16 @@ def read_problem(path: Path, problem_name: str | None = None, format: str | None
 
 def _detect(source: Source, problem: str | None, known: dict[str, FileFormat]) -> FileFormat:
     """By extension, then by content; formats of the problem that is asked for come first."""
+    asked = [one for one in known.values() if problem is not None and problem in holders(one.name)]
     extension = source.path.suffix.lower()
-    order = sorted(known.values(), key=lambda one: problem not in holders(one.name))
-    for one in order:
-        if extension in one.extensions:
-            return one
-    for one in order:
+    fits = [one for one in known.values() if extension in one.extensions]
+    both = [one for one in fits if one in asked]
+    # An extension that several formats share tells nothing by itself.
+    for group in (both, fits):
+        if len(group) == 1:
+            return group[0]
+    for one in sorted(known.values(), key=lambda one: (one not in asked, one not in fits)):
         if one.recognises(source):
             return one
-    return known[PLAIN]
+    # So that the complaint says what the problem that is asked for would have taken.
+    return next((one for one in (*both, *asked) if known[PLAIN] not in asked), known[PLAIN])

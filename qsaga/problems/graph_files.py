@@ -1,4 +1,4 @@
-"""Readers of graphs: edge lists and the G-set form."""
+"""Readers of graphs: edge lists, the G-set form and DIMACS."""
 
 from __future__ import annotations
 
@@ -15,6 +15,36 @@ def _gset(source: Source, problem: str) -> dict[str, Any]:
     size, rows = source.counted("edges")
     nodes = [str(index) for index in range(1, size + 1)]
     return {"nodes": nodes, "edges": _rows(source, problem, rows, size)}
+
+
+def _dimacs(source: Source, _problem: str) -> dict[str, Any]:
+    size = 0
+    rows: dict[frozenset[str], list[str]] = {}
+    for line, words in source.lines(""):
+        kind, *rest = words
+        if kind == "c":
+            continue
+        if kind == "p":
+            if size or len(rest) != 3 or rest[0] not in ("edge", "edges", "col"):
+                raise source.wrong(line, " ".join(words), "once `p edge nodes edges`")
+            size = source.place(line, rest[1])
+        elif kind == "e" and size and len(rest) == 2:
+            pair = [str(source.place(line, word, size)) for word in rest]
+            if pair[0] == pair[1]:
+                raise source.wrong(line, f"the edge joins {pair[0]} to itself", "two nodes")
+            # Many published files give an edge in both directions.
+            rows.setdefault(frozenset(pair), pair)
+        else:
+            wanted = "`e u v`" if size else "`p edge nodes edges` before the edges"
+            raise source.wrong(line, " ".join(words), wanted)
+    if not rows:
+        raise source.wrong(1, "no edges", "`p edge nodes edges`, then lines `e u v`")
+    return {"nodes": [str(index) for index in range(1, size + 1)], "edges": list(rows.values())}
+
+
+def _like_dimacs(source: Source) -> bool:
+    first = next((words for _, words in source.lines("") if words[0] != "c"), [])
+    return first[:2] in (["p", "edge"], ["p", "edges"], ["p", "col"])
 
 
 def _rows(
@@ -68,4 +98,13 @@ GSET = FileFormat(
     _gset,
     (".gset", ".rud", ".mc"),
     _like_gset,
+)
+DIMACS = FileFormat(
+    "dimacs",
+    "`p edge nodes edges`, then lines `e u v`, nodes counted from 1; `c` starts a comment (DIMACS "
+    "challenge files of colouring and clique)",
+    "graph_colouring",
+    _dimacs,
+    (".col", ".clq"),
+    _like_dimacs,
 )

@@ -1,4 +1,4 @@
-"""Readers of binary quadratic models: dimod's JSON and coo forms, and Beasley's sparse form."""
+"""Readers of binary quadratic models: dimod's JSON and coo forms, Beasley's sparse form, QPLIB."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import dimod
 
 from qsaga.problems.reading import FileFormat, Pairs, Source
+from qsaga.problems.sheets import Numbers
 
 _VARTYPE = re.compile(r"#.*?vartype[:=]\s*([-\w.]+)")
 
@@ -88,6 +89,54 @@ def _sparse(source: Source, _problem: str) -> dict[str, Any]:
     return {"variables": names, "linear": linear, "quadratic": quadratic}
 
 
+def _qplib(source: Source, _problem: str) -> dict[str, Any]:
+    numbers = Numbers(source, "#")
+    numbers.word("the name of the instance")
+    kind = numbers.word("the type of the instance").upper()
+    if not re.fullmatch("[LDCQ]B[NB]", kind):
+        raise source.wrong(
+            numbers.line, f"type {kind}", "binary variables and no constraints, such as QBN"
+        )
+    sense = numbers.word("minimize or maximize").lower()
+    if sense not in ("minimize", "maximize"):
+        raise source.wrong(numbers.line, f"sense {sense!r}", "minimize, maximize")
+    size = numbers.whole("the number of variables", 1)
+    sign = 1.0 if sense == "minimize" else -1.0
+    linear = dict.fromkeys(map(str, range(1, size + 1)), 0.0)
+    quadratic: list[list[Any]] = []
+    pairs = Pairs(source)
+    for _ in range(numbers.whole("the number of quadratic terms") if kind[0] != "L" else 0):
+        u, v = (str(numbers.place("i j value of a quadratic term", size)) for _ in range(2))
+        pairs.add(numbers.line, u, v)
+        value = sign * numbers.value("i j value of a quadratic term")
+        # Half of x'Hx: an entry off the diagonal is there twice, one on it once, and x² is x.
+        if u == v:
+            linear[u] += value / 2
+        else:
+            quadratic.append([u, v, value])
+    _add_vector(numbers, linear, sign)
+    offset = sign * numbers.value("the constant of the objective")
+    return {
+        "variables": list(linear),
+        "linear": {name: bias for name, bias in linear.items() if bias},
+        "quadratic": quadratic,
+        "offset": offset,
+    }
+
+
+def _add_vector(numbers: Numbers, linear: dict[str, float], sign: float) -> None:
+    """Add QPLIB's linear terms: a default, and how many differ from it, then those."""
+    usual = numbers.value("the default of the linear terms")
+    given: dict[str, float] = {}
+    for _ in range(numbers.whole("the number of other linear terms")):
+        name = str(numbers.place("i value of a linear term", len(linear)))
+        if name in given:
+            raise numbers.source.wrong(numbers.line, f"a second term of {name}", "each once")
+        given[name] = numbers.value("i value of a linear term")
+    for name in linear:
+        linear[name] += sign * given.get(name, usual)
+
+
 def _like_bqm(source: Source) -> bool:
     return source.text.lstrip().startswith("{")
 
@@ -120,4 +169,12 @@ SPARSE = FileFormat(
     "qubo",
     _sparse,
     (".sparse",),
+)
+QPLIB = FileFormat(
+    "qplib",
+    "an instance of QPLIB with binary variables and without constraints (types such as QBN); to "
+    "maximise is turned into to minimise, so its values change their sign",
+    "qubo",
+    _qplib,
+    (".qplib",),
 )
