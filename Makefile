@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 # make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 
-.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-requests chaos chaos-full chaos-provider test-system test-account clean
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-qaoa bench-requests bench-problems chaos chaos-full chaos-provider test-system test-account clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -73,9 +73,17 @@ bench-faults: ## the same faults for qsaga and for prefect-qiskit (installed bel
 	@sh tools/python.sh -m tools.bootstrap --for demo
 	@$(BIN)/python -m benchmarks.faults
 
+bench-qaoa: ## how good QAOA's samples are, beside qiskit-optimization and openqaoa (ARGS="--peers")
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m benchmarks.qaoa $(ARGS)
+
 bench-requests: ## requests to the provider by runs that wait, and how soon the end is noticed
 	@sh tools/python.sh -m tools.bootstrap --for test
 	@$(BIN)/python -m benchmarks.requests
+
+bench-problems: ## every published instance in data/: value, best known, gap, seconds (ARGS="--seconds 20")
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m benchmarks.problems $(ARGS)
 
 chaos: ## workers, emulator and Temporal killed -9 at a sample of points, then 500 jobs (ARGS="--seed 8")
 	@sh tools/python.sh -m tools.bootstrap --for test

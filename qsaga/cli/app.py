@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from qsaga.cli import books, jobs, keys, people, quarantine, records
+from qsaga.cli import books, jobs, keys, people, problems, quarantine, records
 from qsaga.core.errors import QsagaError
 
 INTERRUPTED = 130
@@ -21,6 +21,7 @@ for part in (jobs, people, quarantine, books, records):
     app.add_typer(part.app)
 app.add_typer(books.tenant, name="tenant")
 app.add_typer(keys.app, name="keys")
+app.add_typer(problems.app, name="problems")
 
 
 def run(arguments: list[str]) -> int:

@@ -18,13 +18,14 @@ from qsaga.cli.console import AsJson, Job, err, out, print_json, settings, with_
 from qsaga.cli.doctor import examine
 from qsaga.cli.requests import Options, plain, request_from, split_job
 from qsaga.client import JobHandle, QsagaClient
-from qsaga.core.errors import NoSuchJob, PolicyRefused
+from qsaga.core.errors import InvalidRequest, NoSuchJob, PolicyRefused
+from qsaga.core.jobs import Optimise
 from qsaga.core.records import JobRecord
-from qsaga.core.results import JobResult
+from qsaga.core.results import JobResult, OptimiseAnswer
 from qsaga.core.runs import JobAccount, Progress
 from qsaga.core.states import JobState
 from qsaga.core.story import account_of, story
-from qsaga.problems import registry
+from qsaga.problems.drawing import picture as draw_picture
 
 app = typer.Typer()
 
@@ -34,7 +35,7 @@ LOOK = 0.5
 File = Annotated[
     Path,
     typer.Argument(
-        help="A job request (JSON or TOML), or a problem: edge list, G-set, dimod JSON, COO."
+        help="A job request (JSON or TOML), or a problem file of a format in qsaga problems."
     ),
 ]
 
@@ -45,8 +46,8 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 
     text: Any = str | None
     described: dict[str, tuple[Any, str, str]] = {
-        "problem": (text, "--problem", "What a problem file holds: maxcut, independent_set, qubo."),
-        "format": (text, "--format", "Its format: edges, gset, bqm, coo, sparse."),
+        "problem": (text, "--problem", "What a problem file holds: see qsaga problems."),
+        "format": (text, "--format", "Its format: see qsaga problems show."),
         "key": (text, "--key", "Idempotency key; made of the content if left out."),
         "tenant": (text, "--tenant", "On whose account."),
         "route": (text, "--route", "Try this first: hardware, simulator, annealing."),
@@ -145,9 +146,18 @@ def watch(job: Job, *, json: AsJson = False) -> None:
 
 
 @app.command()
-def show(job: Job, *, json: AsJson = False) -> None:
+def show(
+    job: Job,
+    *,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the solution: .svg, .png or .pdf.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """Show all that is known of a job, also what is long ended."""
     told = with_client(lambda client: _known(client.job(split_job(job))))
+    if picture is not None:
+        _draw(with_client(lambda client: client.job(split_job(job)).record()), picture)
     if json:
         print_json(told)
         return
@@ -198,12 +208,6 @@ def doctor() -> None:
     raise typer.Exit(asyncio.run(examine(settings(), out())))
 
 
-@app.command()
-def problems() -> None:
-    """List the problems that can be solved by name."""
-    views.print_to(out(), views.rows((name, registry.get(name).title) for name in registry.names()))
-
-
 # --- around the commands -----------------------------------------------------------------------
 
 
@@ -217,6 +221,16 @@ async def _known(handle: JobHandle) -> JobAccount | Progress | JobRecord:
         record = await handle.record()
         return account_of(record) or record
     return await handle.account()
+
+
+def _draw(record: JobRecord, path: Path) -> None:
+    answer = record.result.answer if record.result else None
+    workload = record.request.workload if record.request else None
+    if not isinstance(answer, OptimiseAnswer) or not isinstance(workload, Optimise):
+        raise InvalidRequest(
+            "--picture", "there is no solution to draw", "an answered optimise job"
+        )
+    draw_picture(workload.problem, answer.solution, path)
 
 
 async def _follow(handle: JobHandle, json: bool) -> int:

@@ -8,7 +8,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from qsaga.core.approval import Person
 from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
@@ -38,16 +45,35 @@ class Qaoa(StrictContract):
         depth: number of layers p.
         angles: ``fixed`` takes published angles for MaxCut on regular graphs (Wurtz and Lykov
             2021, arXiv:2107.00677), ``ramp`` a linear annealing ramp scaled by the couplings,
-            ``auto`` the fixed ones where they apply and the ramp elsewhere, ``given`` those of
-            ``gammas`` and ``betas``.
+            ``tuned`` tunes every angle on a state vector of the model, from either of these
+            (up to 16 qubits), ``transferred`` tunes on a part of the model, ``given`` takes those
+            of ``gammas`` and ``betas``. ``auto`` is ``tuned`` for small models, else ``fixed``
+            where they apply and ``transferred`` elsewhere.
         gammas: cost angles in radians, one for each layer; only with ``given``.
         betas: mixer angles in radians, one for each layer; only with ``given``.
+        cvar: the share of the lowest energies that tuning lowers the mean of; 1 is all of them
+            (Barkoutsos et al. 2020, arXiv:1907.04769).
+        warm_start: begin near a greedy solution: the chance of each variable's other value, 0.5
+            being no warm start at all (Egger, Marecek, Woerner 2021, arXiv:2009.10095).
     """
 
     depth: Annotated[int, Field(ge=1, le=MAX_ANGLES)] = 2
-    angles: Literal["auto", "fixed", "ramp", "given"] = "auto"
+    angles: Literal["auto", "fixed", "ramp", "tuned", "transferred", "given"] = "auto"
     gammas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
+    cvar: Annotated[float, Field(gt=0, le=1)] = 1.0
+    warm_start: Annotated[float, Field(gt=0, le=0.5)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Newer fields are left out where they say nothing: a request keeps its hash."""
+        body: dict[str, Any] = handler(self)
+        plain = type(self).model_fields
+        return {
+            name: value
+            for name, value in body.items()
+            if name not in ("cvar", "warm_start") or value != plain[name].default
+        }
 
     @model_validator(mode="after")
     def _angles_fit(self) -> Self:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from qsaga.problems.reading import FileFormat
+
 Bits = npt.NDArray[np.int8]
 """0/1 values; one row for each sample, one column for each variable in the model's order."""
 
@@ -35,11 +37,17 @@ class ProblemType(ABC, Generic[Input, Solution]):
     point names an instance. ``columns`` gives the places of rows their names, for error paths.
 
     The model is always to be minimised. For a feasible solution its energy equals the objective
-    where ``sense`` is ``minimise`` and minus the objective where it is ``maximise``.
+    where ``sense`` is ``minimise`` and minus the objective where it is ``maximise``; where
+    variables stand for no part of the solution (slack), the lowest energy over them does. A
+    problem whose energy rises with its objective in another way overrides
+    ``objective_of_energy``. The lowest energy of all is that of a best feasible solution.
 
     ``formulation`` and ``decoding`` are names and versions, such as ``maxcut-ising/1``. The first
     rises whenever the same input gives another model, the second whenever the same samples give
     another solution, repair, baseline or bound: every answer says which ones it was made with.
+
+    ``reference`` says where the formulation is published, ``example`` is the data of a small
+    request, ``formats`` are the files that its inputs come in.
     """
 
     name: ClassVar[str]
@@ -48,7 +56,14 @@ class ProblemType(ABC, Generic[Input, Solution]):
     title: ClassVar[str]
     sense: ClassVar[Literal["maximise", "minimise"]]
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    reference: ClassVar[str] = ""
+    example: ClassVar[Mapping[str, JsonValue]] = {}
+    formats: ClassVar[tuple[FileFormat, ...]] = ()
     model: type[Input]
+
+    def infeasible(self, given: Input) -> str:
+        """Why no solution can exist, where that is quickly proved; empty if it is not."""
+        return ""
 
     @abstractmethod
     def variables(self, given: Input) -> tuple[str, ...]:
@@ -89,9 +104,19 @@ class ProblemType(ABC, Generic[Input, Solution]):
         """The nearest feasible solution that the problem's usual repair finds."""
         return solution
 
+    def improve(self, given: Input, solution: Solution) -> Solution:
+        """A feasible solution no worse than a feasible one, by the problem's usual local search.
+
+        Quick: it is called for the best few samples only. Nothing in it is random.
+        """
+        return solution
+
     @abstractmethod
-    def baseline(self, given: Input) -> Solution:
-        """What a simple greedy construction finds: the bar that an answer should clear."""
+    def baseline(self, given: Input) -> Solution | None:
+        """What a simple greedy construction finds: the bar that an answer should clear.
+
+        None if it finds nothing feasible.
+        """
 
     def bound(self, given: Input) -> float | None:
         """A value that no solution can beat; None if none is known."""
@@ -104,6 +129,14 @@ class ProblemType(ABC, Generic[Input, Solution]):
     @abstractmethod
     def solution_json(self, given: Input, solution: Solution) -> dict[str, JsonValue]:
         """The solution as plain JSON."""
+
+    def draw(self, given: Input, solution: Mapping[str, JsonValue], axes: Any) -> None:
+        """Draw a solution, as ``solution_json`` gives it, into matplotlib ``Axes``.
+
+        Without a drawing of its own a problem shows nothing but its name.
+        """
+        axes.text(0.5, 0.5, self.title, ha="center", va="center", wrap=True)
+        axes.set_axis_off()
 
     def better(self, left: float, right: float) -> bool:
         """Whether the objective ``left`` is strictly better than ``right``."""

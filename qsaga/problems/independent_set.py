@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import dimod
 import numpy as np
 from pydantic import Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from qsaga.problems import drawing
 from qsaga.problems.base import (
     Bits,
     Bools,
@@ -19,6 +20,7 @@ from qsaga.problems.base import (
     listing,
     number,
 )
+from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
     Plain,
@@ -33,12 +35,7 @@ from qsaga.problems.graphs import (
 )
 
 PENALTY = 2.0
-"""Energy of a conflict, in units of the lighter node's weight; must be above 1.
-
-Let both ends of an edge be chosen. Leaving out the lighter one, of weight w, raises the energy by
-w and lowers it by at least the penalty P of that edge, so every P above w makes the lowest energy
-that of an independent set. P = 2w keeps whole weights whole and leaves a margin of w.
-"""
+"""Energy of a conflict, in units of the lighter node's weight; must be above 1."""
 
 
 class IndependentSetInput(ProblemInput):
@@ -86,8 +83,13 @@ class IndependentSetInput(ProblemInput):
 
 class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
     """Maximum (weight) independent set. The model rewards each chosen node with its weight and
-    punishes each conflict (see ``PENALTY``), so that the energy of an independent set is minus
-    its weight (Lucas 2014, arXiv:1302.5843, section 4.2).
+    punishes each conflict, so that the energy of an independent set is minus its weight (Lucas
+    2014, arXiv:1302.5843, section 4.2).
+
+    Penalty: P = 2 times the lighter weight of each edge. Let both ends of an edge be chosen.
+    Leaving out the lighter one, of weight w, raises the energy by w and lowers it by at least the
+    penalty P of that edge, so every P above w makes the lowest energy that of an independent set.
+    P = 2w keeps whole weights whole and leaves a margin of w.
 
     A solution is the chosen nodes, in the order of the input.
     """
@@ -98,6 +100,9 @@ class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
     title = "Maximum (weight) independent set of a graph"
     sense = "maximise"
     columns = {"edges": ("u", "v")}
+    reference = "Lucas 2014, arXiv:1302.5843, section 4.2"
+    example = {"nodes": ["a", "b", "c"], "edges": [["a", "b"], ["b", "c"]], "weights": {"b": 3.0}}
+    formats = (EDGES, GSET, DIMACS)
     model = IndependentSetInput
 
     def variables(self, given: IndependentSetInput) -> tuple[str, ...]:
@@ -186,6 +191,16 @@ class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
         self, given: IndependentSetInput, solution: tuple[str, ...]
     ) -> dict[str, JsonValue]:
         return {"chosen": list(solution)}
+
+    def draw(
+        self, given: IndependentSetInput, solution: Mapping[str, JsonValue], axes: Any
+    ) -> None:
+        """The graph with the chosen nodes in colour."""
+        chosen = drawing.named(solution["chosen"])
+        edges = [(edge.u, edge.v) for edge in given.edges]
+        colours = dict.fromkeys(chosen, drawing.colour(0))
+        drawing.graph(axes, self.variables(given), edges, colours)
+        drawing.title(axes, f"{len(chosen)} of {len(self.variables(given))} nodes")
 
     def _weights(self, given: IndependentSetInput) -> dict[str, float]:
         return {name: given.weights.get(name, 1.0) for name in self.variables(given)}

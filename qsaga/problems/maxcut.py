@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import dimod
 import numpy as np
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
     Weighted,
@@ -67,6 +69,9 @@ class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
     title = "Maximum cut of a weighted graph"
     sense = "maximise"
     columns = {"edges": ("u", "v", "weight")}
+    reference = "Lucas 2014, arXiv:1302.5843, section 2.2"
+    example = {"edges": [["a", "b", 2.0], ["b", "c", 1.0], ["c", "a", 3.0]]}
+    formats = (EDGES, GSET, DIMACS)
     model = MaxCutInput
 
     def variables(self, given: MaxCutInput) -> tuple[str, ...]:
@@ -128,6 +133,18 @@ class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
             "side_0": [name for name, side in solution.items() if side == 0],
             "side_1": [name for name, side in solution.items() if side == 1],
         }
+
+    def draw(self, given: MaxCutInput, solution: Mapping[str, JsonValue], axes: Any) -> None:
+        """The graph, its sides in two colours and the edges between them dark."""
+        sides = {name: side for side in (0, 1) for name in drawing.named(solution[f"side_{side}"])}
+        drawing.graph(
+            axes,
+            self.variables(given),
+            [(edge.u, edge.v) for edge in given.edges],
+            {name: drawing.colour(side) for name, side in sides.items()},
+            [sides[edge.u] != sides[edge.v] for edge in given.edges],
+        )
+        drawing.title(axes, f"cut {number(self.objective(given, sides))}")
 
 
 MAXCUT = MaxCut()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import dimod
 import numpy as np
 from pydantic import Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Floats, ProblemInput, ProblemType, listing, number
 from qsaga.problems.graphs import (
     NodeName,
@@ -21,6 +22,7 @@ from qsaga.problems.graphs import (
     in_order,
     indices,
 )
+from qsaga.problems.model_files import BQM, COO, QPLIB, SPARSE
 
 
 class Coupling(NamedTuple):
@@ -104,6 +106,9 @@ class Qubo(ProblemType[QuboInput, dict[str, int]]):
     title = "Any QUBO, Ising or binary quadratic model, minimised"
     sense = "minimise"
     columns = {"quadratic": ("u", "v", "bias")}
+    reference = "Kochenberger et al. 2014, doi:10.1007/s10878-014-9734-0"
+    example = {"linear": {"a": -1.0, "b": 2.0}, "quadratic": [["a", "b", -3.0]]}
+    formats = (BQM, COO, SPARSE, QPLIB)
     model = QuboInput
 
     def variables(self, given: QuboInput) -> tuple[str, ...]:
@@ -180,6 +185,16 @@ class Qubo(ProblemType[QuboInput, dict[str, int]]):
 
     def solution_json(self, given: QuboInput, solution: dict[str, int]) -> dict[str, JsonValue]:
         return {"values": dict(solution)}
+
+    def draw(self, given: QuboInput, solution: Mapping[str, JsonValue], axes: Any) -> None:
+        """The couplings as a graph, the variables that are 1 in colour."""
+        values = solution["values"]
+        pairs = values.items() if isinstance(values, dict) else ()
+        high = [name for name, value in pairs if value == 1]
+        edges = [(row.u, row.v) for row in given.quadratic]
+        colours = dict.fromkeys(high, drawing.colour(0))
+        drawing.graph(axes, self.variables(given), edges, colours)
+        drawing.title(axes, f"{len(high)} of {len(self.variables(given))} variables are 1")
 
 
 QUBO = Qubo()

@@ -69,6 +69,9 @@ def _parse(
 ) -> tuple[ProblemType[Any, Any], ProblemInput]:
     kind = get(name, f"{prefix}.name")
     try:
-        return kind, parse_json(kind.model, data)
+        given: ProblemInput = parse_json(kind.model, data)
     except ValidationError as error:
         raise invalid_request(error, f"{prefix}.data", kind.columns) from error
+    if reason := kind.infeasible(given):
+        raise InvalidRequest(f"{prefix}.data", f"no solution exists: {reason}", "one that has any")
+    return kind, given

@@ -40,6 +40,9 @@ MAX_BINS = 30
 MOST_CANDIDATES = 256
 """Of the polished samples only so many, lowest energy first, are repaired and checked."""
 
+MOST_IMPROVED = 8
+"""Of the feasible solutions only so many, best first, go through the problem's local search."""
+
 REGISTER = "meas"
 """The register that is read where a circuit has several."""
 
@@ -114,9 +117,10 @@ def _optimise(
     pool = np.vstack([polisher(bqm, samples.bits), samples.bits[feasible]])
     solution = _best(kind, given, bqm, np.unique(pool, axis=0))
     if solution is None:
-        raise ResultUnusable("no sample can be decoded to a feasible answer")
+        raise ResultUnusable("no feasible answer found: no sample can be repaired to one")
     value = kind.objective(given, solution)
-    baseline = kind.objective(given, kind.baseline(given))
+    greedy = kind.baseline(given)
+    baseline = None if greedy is None else kind.objective(given, greedy)
     raw_best = _raw_best(kind, objectives, feasible)
     weights = samples.repeats * feasible
     quality = Quality(
@@ -140,11 +144,11 @@ def _optimise(
 
 
 def _confidence(
-    kind: ProblemType[Any, Any], value: float, bound: float | None, baseline: float
+    kind: ProblemType[Any, Any], value: float, bound: float | None, baseline: float | None
 ) -> Confidence:
     if bound is not None and not kind.better(bound, value):
         return Confidence.PROVEN_OPTIMAL
-    if kind.better(value, baseline):
+    if baseline is not None and kind.better(value, baseline):
         return Confidence.BETTER_THAN_BASELINE
     return Confidence.FEASIBLE
 
@@ -155,21 +159,28 @@ def _best(
     bqm: dimod.BinaryQuadraticModel,
     pool: Bits,
 ) -> Any:
-    """The best feasible solution among samples, repaired where they need it, or None."""
+    """The best feasible solution among samples, repaired where they need it, or None.
+
+    The best ``MOST_IMPROVED`` are improved in the problem's own way before they are compared.
+    """
     names = kind.variables(given)
     # The sort is stable, so ties never depend on the machine.
     order = np.argsort(energies(bqm, pool), kind="stable")[:MOST_CANDIDATES]
-    best, best_value = None, math.nan
+    found: list[tuple[float, Any]] = []
     for row in pool[order].tolist():
         solution = kind.decode(given, dict(zip(names, row, strict=True)))
         if not kind.feasible(given, solution):
             solution = kind.repair(given, solution)
             if not kind.feasible(given, solution):
                 continue
-        value = kind.objective(given, solution)
-        if best is None or kind.better(value, best_value):
-            best, best_value = solution, value
-    return best
+        found.append((kind.objective(given, solution), solution))
+    # The sort is stable here as well.
+    found.sort(key=lambda one: one[0], reverse=kind.sense == "maximise")
+    improved = [kind.improve(given, solution) for _, solution in found[:MOST_IMPROVED]]
+    worth = [kind.objective(given, solution) for solution in improved]
+    if not improved:
+        return None
+    return improved[worth.index(max(worth) if kind.sense == "maximise" else min(worth))]
 
 
 def _raw_best(kind: ProblemType[Any, Any], objectives: Floats, feasible: Bools) -> float | None:

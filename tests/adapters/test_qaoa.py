@@ -15,7 +15,10 @@ from qiskit.quantum_info import Statevector
 
 from adapters.circuits import from_qpy
 from adapters.fixed_angles import FIXED_ANGLES
-from adapters.qaoa import Ising, QaoaBuilder, angles
+from adapters.ising import Ising
+from adapters.qaoa import QaoaBuilder, circuit
+from adapters.qaoa_angles import MOST_TUNED, Schedule, schedule, start
+from adapters.qaoa_states import QaoaStates
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.jobs import Qaoa
 from qsaga.problems.polish import energies
@@ -23,7 +26,12 @@ from qsaga.problems.verify import dump_model
 
 Model = dimod.BinaryQuadraticModel
 
-ANGLES: tuple[Literal["auto", "fixed", "ramp"], ...] = ("auto", "fixed", "ramp")
+ANGLES: tuple[Literal["tuned", "transferred", "fixed", "ramp"], ...] = (
+    "tuned",
+    "transferred",
+    "fixed",
+    "ramp",
+)
 
 
 def maxcut(graph: nx.Graph) -> Model:
@@ -93,7 +101,7 @@ def test_fixed_angles_on_three_regular_graphs() -> None:
     ratios = []
     for seed in range(2):
         model = maxcut(nx.random_regular_graph(3, 16, seed=seed))
-        mean, _ = outcome(model, Qaoa(depth=3))
+        mean, _ = outcome(model, Qaoa(depth=3, angles="fixed"))
         ratios.append(mean / everything(model).min())
     assert min(ratios) >= 0.85
 
@@ -115,22 +123,23 @@ def test_fixed_angles_scale_with_the_weight() -> None:
     )
 
 
-def test_auto_on_graphs_that_are_not_regular() -> None:
+def test_graphs_that_are_not_regular() -> None:
     for seed in range(2):
         graph = nx.random_regular_graph(3, 10, seed=seed)
         graph.remove_edges_from(sorted(nx.maximal_matching(graph))[:2])
         nearly = {a: outcome(maxcut(graph), Qaoa(depth=3, angles=a))[1] for a in ANGLES}
-        assert nearly["auto"] == nearly["fixed"] > nearly["ramp"] > 0.5
+        assert nearly["tuned"] > nearly["fixed"] > nearly["ramp"] > 0.5
         far = maxcut(nx.gnp_random_graph(10, 0.4, seed=seed))
         shares = {a: outcome(far, Qaoa(depth=3, angles=a))[1] for a in ANGLES}
-        assert shares["auto"] == shares["ramp"] > 0.6
+        assert shares["tuned"] > shares["transferred"] > 0.6
+        assert shares["tuned"] > shares["ramp"] > 0.6
         assert shares["fixed"] > 0.5
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_ramp_on_dense_models(seed: int) -> None:
     model = dense_qubo(11, seed)
-    shares = [outcome(model, Qaoa(depth=depth))[1] for depth in (1, 3, 6)]
+    shares = [outcome(model, Qaoa(depth=depth, angles="ramp"))[1] for depth in (1, 3, 6)]
     assert shares[0] > 0.3
     assert shares[1] > 0.55
     assert shares[2] > 0.7
@@ -145,16 +154,113 @@ def test_ramp_does_not_depend_on_the_unit() -> None:
     assert outcome(model, algorithm)[1] == pytest.approx(outcome(scaled, algorithm)[1])
 
 
+def chosen(model: Model, algorithm: Qaoa) -> Schedule:
+    return schedule(Ising.of(model), algorithm)
+
+
+def same(left: Schedule, right: Schedule) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
 def test_auto_chooses() -> None:
+    small, cubic = dense_qubo(6, 0), maxcut(nx.random_regular_graph(3, MOST_TUNED + 2, seed=1))
+    assert same(chosen(small, Qaoa()), chosen(small, Qaoa(angles="tuned")))
+    assert same(chosen(cubic, Qaoa()), chosen(cubic, Qaoa(angles="fixed")))
+    # Beyond the table, and on other models, what is tuned on a part is transferred.
+    large = dense_qubo(MOST_TUNED + 1, 0)
+    for model, depth in ((cubic, 6), (large, 1)):
+        algorithm = Qaoa(depth=depth)
+        transferred = algorithm.model_copy(update={"angles": "transferred"})
+        assert same(chosen(model, algorithm), chosen(model, transferred))
+    with pytest.raises(InvalidRequest, match="17 qubits are too many to tune on"):
+        chosen(large, Qaoa(angles="tuned"))
+
+
+def test_tuning_begins_with_fixed_angles_where_they_fit() -> None:
     cycle = Ising.of(maxcut(nx.cycle_graph(6)))
-    assert angles(cycle, Qaoa(depth=2)) == angles(cycle, Qaoa(depth=2, angles="fixed"))
+    fixed = schedule(cycle, Qaoa(depth=2, angles="fixed"))
+    gammas, betas = start(cycle, 2)
+    assert fixed.thetas == pytest.approx(np.outer(gammas, cycle.weights))
+    assert fixed.betas[:, 0] == pytest.approx(np.array(betas))
     weighted = nx.cycle_graph(6)
     weighted.edges[0, 1]["weight"] = 3.0
     for model in (maxcut(weighted), dense_qubo(4, 0)):
-        ising = Ising.of(model)
-        assert angles(ising, Qaoa(depth=2)) == angles(ising, Qaoa(depth=2, angles="ramp"))
-    # Beyond the table auto still answers.
-    assert angles(cycle, Qaoa(depth=9)) == angles(cycle, Qaoa(depth=9, angles="ramp"))
+        ramp = chosen(model, Qaoa(depth=2, angles="ramp"))
+        assert np.outer(start(Ising.of(model), 2)[0], Ising.of(model).weights) == pytest.approx(
+            ramp.thetas
+        )
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(0, 1000),
+    st.booleans(),
+    st.sampled_from([1.0, 0.3]),
+)
+def test_states_are_those_of_the_circuit_and_slopes_are_right(
+    size: int, depth: int, seed: int, warm: bool, share: float
+) -> None:
+    random = np.random.default_rng(seed)
+    ising = Ising.of(dense_qubo(size, seed))
+    count = len(ising.terms)
+    tilts = random.uniform(0.2, 2.9, size) if warm else np.full(size, math.pi / 2)
+    angles = Schedule(random.normal(size=(depth, count)), random.normal(size=(depth, size)), tilts)
+    weights = ising.weights / (ising.strength or 1.0)
+    states = QaoaStates(size, ising.terms, weights, tilts, share)
+    built = circuit(ising, angles)
+    built.remove_final_measurements()
+    chances = states.chances(angles.thetas, angles.betas)
+    assert chances == pytest.approx(Statevector(built).probabilities(), abs=1e-5)
+    value, by_theta, by_beta = states.with_gradient(angles.thetas, angles.betas)
+    energies_ = states.energies.astype(float)
+    order = np.argsort(energies_)
+    taken = np.diff(np.minimum(np.cumsum(chances[order]), share), prepend=0.0)
+    assert value == pytest.approx(float(taken @ energies_[order]) / share, abs=1e-4)
+    if share < 1:
+        return  # its slope jumps where the value at risk does
+    small = 1e-2
+    for array, slopes in ((angles.thetas, by_theta), (angles.betas, by_beta)):
+        for place in np.ndindex(*array.shape):
+            moved = []
+            for step in (small, -small):
+                array[place] += step
+                moved.append(states.with_gradient(angles.thetas, angles.betas)[0])
+                array[place] -= step
+            assert slopes[place] == pytest.approx((moved[0] - moved[1]) / (2 * small), abs=5e-3)
+
+
+def test_cvar_lowers_the_lowest_share() -> None:
+    model = dense_qubo(12, 3)
+    found = everything(model)
+    order = np.argsort(found)
+
+    def lowest(algorithm: Qaoa) -> float:
+        built = from_qpy(QaoaBuilder().build(dump_model(model), algorithm))
+        built.remove_final_measurements()
+        sums = np.minimum(np.cumsum(Statevector(built).probabilities()[order]), 0.1)
+        return float(np.diff(sums, prepend=0.0) @ found[order]) / 0.1
+
+    tuned = Qaoa(depth=1, angles="transferred")
+    assert lowest(tuned.model_copy(update={"cvar": 0.1})) < lowest(tuned)
+
+
+def test_a_warm_start_begins_near_a_greedy_solution() -> None:
+    model = dense_qubo(10, 5)
+    warm = outcome(model, Qaoa(depth=1, angles="ramp", warm_start=0.1))[1]
+    assert warm > outcome(model, Qaoa(depth=1, angles="ramp"))[1]
+    cold = Qaoa(depth=2, angles="ramp", warm_start=0.5)
+    assert outcome(model, cold)[0] == pytest.approx(
+        outcome(model, Qaoa(depth=2, angles="ramp"))[0], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_angles_of_a_part_serve_the_whole(seed: int) -> None:
+    model = dense_qubo(14, seed)
+    transferred = outcome(model, Qaoa(depth=3, angles="transferred"))[1]
+    assert transferred > outcome(model, Qaoa(depth=3, angles="ramp"))[1]
 
 
 @pytest.mark.parametrize(

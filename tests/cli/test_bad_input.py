@@ -55,9 +55,11 @@ CASES = {
     ),
     "unknown problem": (
         "r.json",
-        json.dumps(request(workload={"kind": "optimise", "problem": {"name": "tsp", "data": {}}})),
+        json.dumps(
+            request(workload={"kind": "optimise", "problem": {"name": "chess", "data": {}}})
+        ),
         [],
-        "workload.problem.name: unknown problem 'tsp' (allowed: independent_set, maxcut, qubo)",
+        "workload.problem.name: unknown problem 'chess' (allowed: feature_selection, ",
     ),
     "unknown format": ("g", GRAPH, ["--format", "xls"], "format: unknown format 'xls'"),
     "unknown route": ("g.edges", GRAPH, ["--route", "magic"], "route: 'magic' is not known"),

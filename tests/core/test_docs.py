@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pytest
 from pydantic import BaseModel
 
 from adapters.ibm import ROWS
+from qsaga.cli.problems import field_notes
 from qsaga.core import errors
 from qsaga.core.errors import QsagaError
 from qsaga.core.states import FINAL_STATES, TRANSITIONS, JobState
+from qsaga.problems import registry
+from qsaga.problems.files import formats
 from qsaga.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +136,48 @@ def becomes(error: type[QsagaError] | None) -> str:
     return f"{nature}: `{error.__name__}`"
 
 
+# --- docs/problems.md --------------------------------------------------------------------------
+
+
+def problem_table() -> str:
+    """Every problem in a line."""
+    return table(
+        ("problem", "what is wanted", "versions", "published", "files"),
+        [
+            (
+                f"[`{kind.name}`](#{kind.name})",
+                f"{kind.sense}: {kind.title}",
+                f"`{kind.formulation}`, `{kind.decoding}`",
+                kind.reference,
+                ", ".join(f"`{one.name}`" for one in kind.formats),
+            )
+            for kind in map(registry.get, registry.names())
+        ],
+    )
+
+
+def problem_sections() -> str:
+    """Input, formulation and penalties of every problem, as its classes say them."""
+    sections = []
+    for kind in map(registry.get, registry.names()):
+        notes = field_notes(kind.model)
+        fields = "\n".join(f"- `{name}`: {notes.get(name, '')}" for name in kind.model.model_fields)
+        words = (getdoc(type(kind)) or "").replace("``", "`")
+        sections.append(f"### {kind.name}\n\n{words}\n\nInput:\n\n{fields}")
+    return "\n\n".join(sections)
+
+
+def format_table() -> str:
+    """Every format of files."""
+    return table(
+        ("format", "told by", "usually holds", "what it is"),
+        [
+            (f"`{one.name}`", ", ".join(one.extensions) or "content", f"`{one.problem}`", one.title)
+            for one in formats().values()
+        ],
+    )
+
+
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -143,6 +189,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "transitions": transitions,
     "error-tree": error_tree,
     "ibm-rows": ibm_rows,
+    "problem-table": problem_table,
+    "problem-sections": problem_sections,
+    "format-table": format_table,
 }
 
 

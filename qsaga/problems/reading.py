@@ -1,0 +1,113 @@
+"""What readers of problem files share: lines, words, and complaints that name file and line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsaga.core.errors import InvalidRequest
+
+Line = tuple[int, list[str]]
+"""Line number, from 1, and the words on the line."""
+
+
+class Source:
+    """The text of one file."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text = path, text
+
+    def wrong(self, line: int, problem: str, allowed: str = "") -> InvalidRequest:
+        """The error for a line."""
+        return InvalidRequest(f"{self.path}:{line}", problem, allowed)
+
+    def lines(self, comment: str = "#") -> Iterator[Line]:
+        """Lines with words, without what follows ``comment``; none is cut if that is empty."""
+        for number, line in enumerate(self.text.splitlines(), start=1):
+            if words := (line.partition(comment)[0] if comment else line).split():
+                yield number, words
+
+    def place(self, line: int, word: str, size: int | None = None, first: int = 1) -> int:
+        """An index from ``first`` to ``size``. Raises InvalidRequest."""
+        allowed = f"a whole number from {first}" + (f" to {size}" if size is not None else "")
+        if not (word.isascii() and word.isdigit() and len(word) <= 9):
+            raise self.wrong(line, f"{word!r} is no index", allowed)
+        place = int(word)
+        if place < first or (size is not None and place > size):
+            raise self.wrong(line, f"index {place} is out of range", allowed)
+        return place
+
+    def value(self, line: int, word: str) -> float:
+        """A finite number. Raises InvalidRequest."""
+        try:
+            value = float(word)
+        except ValueError:
+            raise self.wrong(line, f"{word!r} is no number", "a finite number") from None
+        if not math.isfinite(value):
+            raise self.wrong(line, f"{word!r} is not finite", "a finite number")
+        return value
+
+    def counted(self, what: str) -> tuple[int, list[Line]]:
+        """A header ``size count`` and ``count`` rows of three words. Raises InvalidRequest."""
+        rows = list(self.lines())
+        if not rows:
+            raise self.wrong(1, "the file is empty", f"a header: nodes, number of {what}")
+        line, header = rows[0]
+        if len(header) != 2 or not all(word.isdigit() for word in header):
+            raise self.wrong(line, f"header {' '.join(header)!r}", f"two counts: size, {what}")
+        size, count = int(header[0]), int(header[1])
+        if len(rows) - 1 != count:
+            raise self.wrong(rows[-1][0], f"{len(rows) - 1} {what}, the header says {count}")
+        for number, words in rows[1:]:
+            if len(words) != 3:
+                raise self.wrong(number, f"{len(words)} words", "i j value")
+        return size, rows[1:]
+
+
+class Pairs:
+    """Pairs of names, each of which may be given once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._seen: dict[frozenset[str], int] = {}
+
+    def add(self, line: int, u: str, v: str) -> None:
+        """Note a pair. Raises InvalidRequest if it was there, in either order."""
+        first = self._seen.setdefault(frozenset((u, v)), line)
+        if first != line:
+            raise self._source.wrong(
+                line, f"{u} - {v} was already given on line {first}", "each pair once"
+            )
+
+    def names(self) -> set[str]:
+        """Everything that was named."""
+        return {name for pair in self._seen for name in pair}
+
+
+def never(_source: Source) -> bool:
+    """For a format that is told by its extension only."""
+    return False
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of files that problems come in.
+
+    Args:
+        name: for ``--format``.
+        title: what it is, and where it is described.
+        problem: what such a file holds unless another problem is asked for.
+        read: the data of a request for the named problem. Raises InvalidRequest with the line.
+        extensions: that tell it, such as ``.gset``.
+        recognises: whether a text looks like it, where the extension tells nothing.
+    """
+
+    name: str
+    title: str
+    problem: str
+    read: Callable[[Source, str], dict[str, Any]]
+    extensions: tuple[str, ...] = ()
+    recognises: Callable[[Source], bool] = never
