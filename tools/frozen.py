@@ -60,7 +60,8 @@ def default_of(kind: type[Contract], name: str) -> Any:
         return ...
     value = field.get_default(call_default_factory=True)
     dumped = kind.model_construct(**{name: value}).model_dump(mode="json", include={name})
-    return dumped[name]
+    # A newer field may be left out where it says nothing.
+    return dumped.get(name, value)
 
 
 def fixed(kind: type[Contract], name: str) -> bool:
