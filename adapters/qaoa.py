@@ -16,12 +16,11 @@ import dimod
 import numpy as np
 from qiskit import QuantumCircuit
 
-from adapters.annealing import steepest_descent
 from adapters.circuits import to_qpy
 from adapters.ising import Floats, Ising
 from adapters.qaoa_angles import Schedule, schedule
 from qsaga.core.jobs import Qaoa
-from qsaga.problems.polish import energies
+from qsaga.problems.polish import descend, energies
 
 STARTS = 64
 """Random assignments that are improved greedily for a warm start."""
@@ -50,7 +49,7 @@ def warm(model: dimod.BinaryQuadraticModel, doubt: float) -> Floats:
     arXiv:2009.10095, section 2.2, where it is epsilon). Shape (qubits,), radians.
     """
     begin = np.random.default_rng(0).integers(0, 2, (STARTS, model.num_variables), dtype=np.int8)
-    found = steepest_descent(model, begin)
+    found = descend(model, begin)
     best = found[int(np.argmin(energies(model, found)))]
     chances = np.where(best, 1 - doubt, doubt)
     return np.asarray(2 * np.arcsin(np.sqrt(chances)), dtype=np.float64)

@@ -14,9 +14,8 @@ from typing import IO, Any
 
 import httpx
 
-from tools.bootstrap import find_uv
-from tools.running import exclusive, run, step
-from tools.servers import ROOT, cache_dir
+from benchmarks.environments import environment
+from tools.servers import ROOT
 from tools.stage import free_port, wait_until
 
 PINS = {
@@ -30,25 +29,6 @@ PINS = {
 }
 START_LIMIT = 180.0
 FLOWS_LOG = "prefect-flows.log"
-
-
-def environment() -> Path:
-    """Its interpreter; the environment is made on the first call. Raises SetupError."""
-    home = cache_dir() / "prefect-qiskit-{prefect-qiskit}".format(**PINS)
-    python, finished = home / "bin" / "python", home / "finished.json"
-    wanted = json.dumps(PINS)
-    with exclusive(cache_dir()):
-        if finished.exists() and finished.read_text() == wanted:
-            return python
-        with step("environment of prefect-qiskit", "a minute when nothing is cached"):
-            uv = find_uv()
-            base = os.path.realpath(ROOT / ".venv" / "bin" / "python")
-            failure = "uv could not make the environment of prefect-qiskit: see the lines above."
-            run([uv, "venv", "--clear", "--python", base, home], failure=failure)
-            pins = [f"{name}=={version}" for name, version in PINS.items()]
-            run([uv, "pip", "install", "--python", python, *pins], failure=failure)
-            finished.write_text(wanted)
-    return python
 
 
 class Route:
@@ -93,7 +73,7 @@ def aer_route(job: dict[str, Any], logs: Path) -> AbstractContextManager[Route]:
 @contextmanager
 def _served(script: str, arguments: list[str], logs: Path) -> Iterator[Route]:
     """A script on a Prefect server of its own."""
-    python, port = environment(), free_port()
+    python, port = environment("prefect-qiskit", PINS), free_port()
     with tempfile.TemporaryDirectory() as home:
         env = os.environ | {
             "PREFECT_HOME": home,

@@ -55,7 +55,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         "seed": (int | None, "--seed", "Of everything random on our side."),
         "shots": (int | None, "--shots", "Shots of a circuit."),
         "depth": (int | None, "--depth", "Layers of QAOA."),
-        "angles": (text, "--angles", "Of QAOA: auto, fixed, ramp."),
+        "angles": (text, "--angles", "Of QAOA: auto, tuned, transferred, fixed, ramp."),
         "deadline": (text, "--deadline", "Until the answer: 90, 90s, 15m, 2h."),
         "queue": (text, "--queue", "Waiting at the provider."),
         "execution": (text, "--execution", "Running at the provider."),

@@ -27,6 +27,10 @@ SOLVER_SLACK = 15.0
 """Seconds beyond a solver's own time until it counts as lost."""
 
 
+SLACK = 60.0
+"""Seconds by which workers and Temporal may differ when a long wait nears its end."""
+
+
 def poll_delay(waited: float, remaining: float | None) -> float:
     """Seconds to the next look at a remote job.
 
@@ -41,11 +45,15 @@ def poll_delay(waited: float, remaining: float | None) -> float:
 
 
 def in_time(delay: float, remaining: float | None) -> float:
-    """``delay``, or what leaves time for a last look before the budget ends; None is no budget."""
+    """``delay``, or what leaves time for a last look before the budget ends; None is no budget.
+
+    A delay that ends after the budget is no delay: the server ends the activity at once, as if its
+    budget were used up. It counts from when it hears, by its own clock; a worker that is held up,
+    or whose clock is slow, must not end a wait of hours. So a tenth is left, up to a minute.
+    """
     if remaining is None:
         return delay
-    # The longer the wait, the less a second matters, and the server counts from when it hears.
-    last = min(max(LAST_LOOK, remaining / 100), 2.0)
+    last = min(max(LAST_LOOK, remaining / 10), SLACK)
     return min(delay, max(remaining - last, LAST_LOOK))
 
 

@@ -33,6 +33,7 @@ from qsaga.core.runs import GIVE_UP, HARDWARE_RUN, LOOK, PLAN_JOB, QUANTUM_JOB, 
 from qsaga.core.runs import WATCH as WATCH_TYPE
 from qsaga.core.sessions import JOIN, LEAVE, PROVIDER_SESSION, session_id
 from qsaga.core.states import JobState
+from tests.support.failed_tasks import faults
 from tests.support.people import reached
 from tests.support.stack import Stack, abilene, bell, running_stack
 
@@ -141,17 +142,21 @@ async def refusal(handle: WorkflowHandle[Any, Any]) -> ApplicationError:
 
 
 async def stuck(handle: WorkflowHandle[Any, Any]) -> str:
-    """The failures of workflow tasks in the history."""
+    """The failures of workflow tasks in the history that no healthy workflow has."""
     history = await handle.fetch_history()
     return " ".join(
-        event.workflow_task_failed_event_attributes.failure.message
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+        faults(
+            [
+                event.workflow_task_failed_event_attributes
+                for event in history.events
+                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+            ]
+        )
     )
 
 
 async def healthy(handle: WorkflowHandle[Any, Any]) -> None:
-    """No workflow task failed, and none is tried again."""
+    """No workflow task failed for what came in, and none is tried again."""
     described = await handle.describe()
     assert described.raw_description.pending_workflow_task.attempt <= 1
     assert await stuck(handle) == ""

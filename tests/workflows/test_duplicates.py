@@ -145,7 +145,7 @@ async def test_the_emulator_dies_while_the_job_waits(
             own.kill()
             own.start()
             result = await dev.result(handle)
-            assert result.state is JobState.COMPLETED
+            assert result.state is JobState.COMPLETED, result.attempts
             assert own.control.summary()["created"] == 1
             assert await booked(dev, result) == charged(dev)
 
