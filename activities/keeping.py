@@ -116,22 +116,21 @@ class Keeping:
 
     async def _rebuild_job(self, job: HeldJob) -> None:
         result = job.result
-        await self._records.open(
-            JobOpening(
-                job_id=job.job_id,
-                payload_hash=job.request.payload_hash(),
-                at=job.began,
-                submitter=result.submitter if result else job.request.requested_by,
-                request=job.request,
-                decision=result.decision if result else None,
-            )
+        opening = JobOpening(
+            job_id=job.job_id,
+            payload_hash=job.request.payload_hash(),
+            at=job.began,
+            submitter=result.submitter if result else job.request.requested_by,
+            request=job.request,
+            decision=result.decision if result else None,
         )
         if result is None:
+            await self._records.open(opening)
             return
         refs: tuple[ArtefactRef, ...] = ()
         if result.provenance is not None:
             refs = tuple(result.provenance.artefacts.values())
-        await self._records.close(result, refs)
+        await self._records.close(result, refs, opening)
         await self._ledger.settle(
             hold_key(job.job_id, job.account),
             Amounts.classical(result.cost),

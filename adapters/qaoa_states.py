@@ -1,6 +1,6 @@
 """QAOA on a state vector, in numpy: an energy and its gradient with respect to every angle.
 
-Made for tuning angles of up to ``MOST_QUBITS`` qubits. Every term of the Hamiltonian and every
+Made for tuning the angles of small models. Every term of the Hamiltonian and every
 qubit of the mixer has an angle of its own in each layer (ma-QAOA, Herrman et al. 2022,
 arXiv:2109.11455); where a layer shares one angle, its derivative is a sum of theirs. The gradient
 is found by going through the circuit backwards once (Jones and Gacon 2020, arXiv:2009.02823), so
@@ -22,7 +22,6 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 State = npt.NDArray[np.complex64]
 
-MOST_QUBITS = 18
 GROUP = 4
 """Qubits that the mixer is applied to at a time, as one matrix product."""
 X = np.array([[0, 1], [1, 0]], dtype=np.complex64)

@@ -14,16 +14,13 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing
-from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.base import Bits, Bools, Floats, ProblemType, listing, number
 from qsaga.problems.colouring import UNCOLOURED, Colours, Graph, clique, dsatur, fewer, mend, tidy
 from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
-    Plain,
-    PlainEdge,
-    check_known,
+    PlainGraph,
     check_names,
-    check_pairs,
     ends,
     in_order,
     neighbours,
@@ -31,7 +28,7 @@ from qsaga.problems.graphs import (
 from qsaga.problems.inequality import MARGIN, extra_names
 
 
-class GraphColouringInput(ProblemInput):
+class GraphColouringInput(PlainGraph):
     """A graph, and how many colours there are.
 
     Args:
@@ -42,30 +39,17 @@ class GraphColouringInput(ProblemInput):
         colour_names: what the colours are called, such as time slots; left out 1, 2, 3, …
     """
 
-    nodes: tuple[NodeName, ...] = ()
-    edges: tuple[Plain, ...] = ()
     colours: Annotated[int, Field(ge=1, le=10_000)] | None = None
     colour_names: tuple[NodeName, ...] = ()
 
-    @field_validator("nodes", "colour_names")
+    @field_validator("colour_names")
     @classmethod
-    def _names_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _colours_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         check_names(names)
         return names
 
-    @field_validator("edges")
-    @classmethod
-    def _pairs_once(cls, edges: tuple[PlainEdge, ...]) -> tuple[PlainEdge, ...]:
-        check_pairs(edges)
-        return edges
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_known(self.nodes, self.edges, "edges")
-        if not self.nodes and not self.edges:
-            raise PydanticCustomError(
-                "empty_graph", "the graph is empty", {"at": "nodes", "allowed": "at least one node"}
-            )
         if self.colour_names and self.colours and self.colours > len(self.colour_names):
             raise PydanticCustomError(
                 "names_missing",

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
+
+from qsaga.problems.base import ProblemInput
 
 NodeName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Weight = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
@@ -97,6 +105,34 @@ def check_known(names: Sequence[str], rows: Iterable[Row], path: str) -> None:
                         "allowed": "a name from that list, or no list",
                     },
                 )
+
+
+class PlainGraph(ProblemInput):
+    """Base of inputs that are a graph without weights on its edges, of one node at least."""
+
+    nodes: tuple[NodeName, ...] = ()
+    edges: tuple[Plain, ...] = ()
+
+    @field_validator("nodes")
+    @classmethod
+    def _names_once(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(nodes)
+        return nodes
+
+    @field_validator("edges")
+    @classmethod
+    def _pairs_once(cls, edges: tuple[PlainEdge, ...]) -> tuple[PlainEdge, ...]:
+        check_pairs(edges)
+        return edges
+
+    @model_validator(mode="after")
+    def _known_nodes(self) -> Self:
+        check_known(self.nodes, self.edges, "edges")
+        if not self.nodes and not self.edges:
+            raise PydanticCustomError(
+                "empty_graph", "the graph is empty", {"at": "nodes", "allowed": "at least one node"}
+            )
+        return self
 
 
 def in_order(names: Sequence[str], *more: Iterable[str]) -> tuple[str, ...]:

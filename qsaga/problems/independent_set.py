@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 import dimod
 import numpy as np
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing
@@ -15,7 +15,6 @@ from qsaga.problems.base import (
     Bits,
     Bools,
     Floats,
-    ProblemInput,
     ProblemType,
     listing,
     number,
@@ -23,11 +22,7 @@ from qsaga.problems.base import (
 from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
-    Plain,
-    PlainEdge,
-    check_known,
-    check_names,
-    check_pairs,
+    PlainGraph,
     ends,
     in_order,
     indices,
@@ -38,7 +33,7 @@ PENALTY = 2.0
 """Energy of a conflict, in units of the lighter node's weight; must be above 1."""
 
 
-class IndependentSetInput(ProblemInput):
+class IndependentSetInput(PlainGraph):
     """A graph, its nodes weighing 1 where nothing else is said.
 
     Args:
@@ -47,30 +42,11 @@ class IndependentSetInput(ProblemInput):
         weights: node to weight, above 0, for nodes that do not weigh 1.
     """
 
-    nodes: tuple[NodeName, ...] = ()
-    edges: tuple[Plain, ...] = ()
     weights: dict[NodeName, Annotated[float, Field(gt=0, le=1e12)]] = {}
 
-    @field_validator("nodes")
-    @classmethod
-    def _names_once(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
-        check_names(nodes)
-        return nodes
-
-    @field_validator("edges")
-    @classmethod
-    def _pairs_once(cls, edges: tuple[PlainEdge, ...]) -> tuple[PlainEdge, ...]:
-        check_pairs(edges)
-        return edges
-
     @model_validator(mode="after")
-    def _known_nodes(self) -> Self:
-        check_known(self.nodes, self.edges, "edges")
+    def _known_weights(self) -> Self:
         nodes = frozenset(in_order(self.nodes, ends(self.edges)))
-        if not nodes:
-            raise PydanticCustomError(
-                "empty_graph", "the graph is empty", {"at": "nodes", "allowed": "at least one node"}
-            )
         for name in self.weights:
             if name not in nodes:
                 raise PydanticCustomError(
