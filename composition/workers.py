@@ -19,8 +19,9 @@ from temporalio.worker import (
     WorkerDeploymentConfig,
     WorkerTuner,
 )
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
+from composition.one_task import OneTaskAtATime
 from composition.parts import Parts
 from qsaga.core.roles import ALL_ROLES, WorkerRole
 from qsaga.settings import Settings, SlotSettings
@@ -32,9 +33,9 @@ SLOTS = 100
 COMPUTING = frozenset({WorkerRole.COMPILE, WorkerRole.SOLVE})
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner() -> OneTaskAtATime:
     """The sandbox, with our pure modules loaded once for all workflows."""
-    return SandboxedWorkflowRunner(
+    return OneTaskAtATime(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
             "pydantic", "pydantic_core", "annotated_types", "qsaga.core"
         )

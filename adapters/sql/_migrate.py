@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command
@@ -14,8 +17,8 @@ from adapters.sql._engine import open_engine
 
 _MIGRATION_LOCK = 0x71736167  # any number of our own, for PostgreSQL's advisory locks
 
-# Alembic keeps what it works on in globals of its modules.
-_alembic = asyncio.Lock()
+# Alembic keeps what it works on in globals of its modules, which event loops and threads share.
+_alembic = threading.Lock()
 
 
 async def migrate(where: str | AsyncEngine) -> None:
@@ -34,11 +37,22 @@ async def migrate(where: str | AsyncEngine) -> None:
     """
     engine = open_engine(where) if isinstance(where, str) else where
     try:
-        async with _alembic, engine.begin() as connection:
+        async with _turn(), engine.begin() as connection:
             await connection.run_sync(_upgrade)
     finally:
         if engine is not where:
             await engine.dispose()
+
+
+@asynccontextmanager
+async def _turn() -> AsyncIterator[None]:
+    # To block would stop the event loop of whoever has the lock; asyncio's own belongs to one loop.
+    while not _alembic.acquire(blocking=False):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        _alembic.release()
 
 
 def _upgrade(connection: Connection) -> None:

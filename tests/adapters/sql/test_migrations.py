@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -162,6 +163,22 @@ async def test_work_of_the_first_release_goes_on(bare: AsyncEngine, database_url
     assert (kept.open_runs, kept.late_results) == ((), (late,))
     (row,) = await records.find(HistoryQuery(until=datetime(2025, 10, 8, tzinfo=UTC), limit=1))
     assert (row.job_id, Decimal(row.money)) == ("acme/open", Decimal("1.60"))
+
+
+def test_several_event_loops_of_a_process_all_find_a_database(tmp_path: Path) -> None:
+    """One after the other, as tests have them, and side by side."""
+
+    async def two(name: str) -> None:
+        urls = [f"sqlite:///{tmp_path / name}{n}.db" for n in range(2)]
+        await asyncio.gather(*(migrate(url) for url in urls))
+
+    for name in "ab":
+        asyncio.run(two(name))
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: asyncio.run(two(name)), "cd"))
+    for path in tmp_path.iterdir():
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
 
 
 async def test_processes_that_start_at_once_all_find_a_database(
