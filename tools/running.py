@@ -47,18 +47,25 @@ def run(
     when it fails. It has a process group of its own, which is ended when we are interrupted.
     """
     log = _log_file(command)
+    process = None
     with log.open("w+") as output:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         began = time.monotonic()
         try:
+            # An interrupt between the start of the process and the name for it would leave it.
+            with _held_back() as before:
+                process = subprocess.Popen(
+                    [str(part) for part in command],
+                    cwd=cwd,
+                    env={**os.environ, **(env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    # No threads run here.
+                    preexec_fn=lambda: signal.pthread_sigmask(  # noqa: PLW1509
+                        signal.SIG_SETMASK, before
+                    ),
+                )
             while (passed := time.monotonic() - began) < limit:
                 try:
                     process.wait(timeout=min(TICK, limit - passed))
@@ -66,7 +73,7 @@ def run(
                 except subprocess.TimeoutExpired:
                     say(f"  still at it after {time.monotonic() - began:.0f} s (log: {log})")
         finally:
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 _end(process)
         output.seek(0)
         written = output.read()
@@ -76,6 +83,17 @@ def run(
         raise SetupError(failure)
     log.unlink()
     return written
+
+
+@contextmanager
+def _held_back() -> Iterator[set[int]]:
+    """Interrupts wait until the block ends; gives the signals that were held back before."""
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    before = {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, numbers)}
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
