@@ -7,6 +7,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
 export PYTHON
+# Each process, and the sandbox for each workflow, would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 # Two processes: the tests start real servers, and more of those than cores only makes them late.
