@@ -1,151 +1,53 @@
-"""Simulated annealing with dwave-neal, as a portfolio that uses exactly its time."""
+"""The classical fallback: a portfolio around simulated annealing that uses exactly its time."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
 from typing import Any
 
 import dimod
-import neal
 import numpy as np
 from dwave.samplers import SteepestDescentSolver
 
-from qsaga.core.errors import SolverError
+from adapters.cooling import Meter, Seconds, Sweeps
+from adapters.elite import Elite
+from adapters.portfolio import Portfolio
+from adapters.spins import SpinModel
 from qsaga.problems.base import Bits
-
-KEEP = 64
-"""Distinct samples that are returned."""
-
-MOST_ENERGIES = 1000
-"""Energies of reads that are reported."""
-
-MAX_SWEEPS = 1 << 18
-"""Beyond this, further reads are worth more than longer ones."""
-
-MAX_BATCH = 64
-"""Reads of one call at most."""
-
-BATCH_SECONDS = 0.02
-"""Short reads are taken together until a call lasts about this long, against its overhead."""
-
-RESERVE = 0.02
-"""Share of the time kept for putting the result together."""
-
-MARGIN = 0.85
-"""Share of the time left that a read is planned to take: the machine may slow down meanwhile."""
 
 TELL_SECONDS = 0.5
 """Better samples are told no more often."""
 
-LONGEST_READ = 0.3
-"""Share of all time that one read may take. A read cannot be stopped, so this bounds how far a
-machine that suddenly slows down can carry the solver past its time.
-"""
-
-LONGEST_SILENCE = 5.0
-"""Seconds that one read may take in any case: between two reads the solver can be stopped."""
-
-
-@dataclass
-class _Schedule:
-    """One way of cooling, the sweeps of its next read, and what came of it."""
-
-    kind: str
-    beta_range: tuple[float, float] | None
-    sweeps: int = 16
-    reads: int = 0
-    total_sweeps: int = 0
-    lowest: float = math.inf
-    per_sweep: float = 0.0
-
-    def took(self, reads: int, sweeps: int, lowest: float, seconds: float) -> None:
-        """Count reads, learn their speed (hot sweeps are slower than cold ones), double sweeps."""
-        self.per_sweep = seconds / (reads * sweeps)
-        self.reads += reads
-        self.total_sweeps += reads * sweeps
-        self.lowest = min(self.lowest, lowest)
-        self.sweeps = min(2 * self.sweeps, MAX_SWEEPS)
-
-    def told(self) -> dict[str, Any]:
-        """What a reader may want to know. The lowest energy is None if it had no turn."""
-        return {
-            "reads": self.reads,
-            "sweeps": self.total_sweeps,
-            "lowest": self.lowest if self.reads else None,
-            "beta_range": list(self.beta_range or ()),
-        }
-
-
-@dataclass
-class _Incumbents:
-    """The best distinct samples so far and the energy of every read."""
-
-    energies: list[float] = field(default_factory=list)
-    best: dict[bytes, tuple[float, int]] = field(default_factory=dict)
-    lowest: float = math.inf
-
-    def add(self, samples: Any, energies: Any) -> float:
-        """Take reads in; returns the lowest energy among them."""
-        for row, value in zip(np.asarray(samples, dtype=np.int8), energies.tolist(), strict=True):
-            key = row.tobytes()
-            self.best[key] = (value, self.best.get(key, (value, 0))[1] + 1)
-        if len(self.best) > 2 * KEEP:
-            self._trim()
-        self.energies.extend(energies.tolist())
-        lowest = float(energies.min())
-        self.lowest = min(self.lowest, lowest)
-        return lowest
-
-    def resume(self, model: dimod.BinaryQuadraticModel, samples: bytes) -> None:
-        """Go on from a sample set of the same model that was found before."""
-        before = dimod.SampleSet.from_serializable(json.loads(samples))
-        order = [before.variables.index(name) for name in model.variables]
-        rows = before.record.sample[:, order]
-        spins = rows if before.vartype is dimod.SPIN else 2 * rows.astype(np.int8) - 1
-        self.add(spins, before.record.energy)
-
-    def reported_energies(self) -> list[float]:
-        """Energies of the reads, ascending; evenly thinned if there are too many."""
-        ordered = sorted(self.energies)
-        if len(ordered) <= MOST_ENERGIES:
-            return ordered
-        places = np.linspace(0, len(ordered) - 1, MOST_ENERGIES).round().astype(int)
-        return [ordered[place] for place in places]
-
-    def _trim(self) -> None:
-        kept = sorted(self.best.items(), key=lambda item: item[1][0])[:KEEP]
-        self.best = dict(kept)
-
-    def sample_set(self, model: dimod.BinaryQuadraticModel, info: dict[str, Any]) -> Any:
-        """The kept samples, best first, in the model's own vartype and variable order."""
-        self._trim()
-        rows = np.array([np.frombuffer(key, dtype=np.int8) for key in self.best])
-        values = rows if model.vartype is dimod.SPIN else (rows + 1) // 2
-        return dimod.SampleSet.from_samples(
-            (values, list(model.variables)),
-            vartype=model.vartype,
-            energy=[energy for energy, _ in self.best.values()],
-            num_occurrences=[count for _, count in self.best.values()],
-            info=info,
-            sort_labels=False,
-        )
-
 
 class NealSolver:
-    """An anytime portfolio on one core (implements ``ClassicalSolver``).
+    """An anytime portfolio (implements ``ClassicalSolver``); see ``adapters.portfolio``.
 
-    Two schedules take turns: neal's own geometric one, and a linear one from 0.2/s to 10/s with
-    s = sqrt((sum h² + 2 sum J²) / n), which is better on sparse graphs. Each read has twice the
-    sweeps of the one before on its schedule, cut to the time that is left as the measured speed
-    tells it, and ends in a greedy descent. The number of reads depends on the speed of the
-    machine, so equal seeds give equal answers only where the optimum is found.
+    Args:
+        cores: searches beside each other, each with a seed of its own. The annealers are compiled
+            and let other threads run.
+        work: sweeps of the whole model that each core makes in place of using seconds. Equal
+            seeds then give equal sample sets, byte by byte, whatever the speed of the machine.
+            Without it the number of reads depends on that speed, so equal seeds give equal
+            answers only where the optimum is found.
+        clock: what seconds are counted on.
     """
 
     name = "neal"
+
+    def __init__(
+        self,
+        *,
+        cores: int = 1,
+        work: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if cores < 1:
+            raise ValueError("a solver needs a core at least")
+        self._cores, self._work, self._clock = cores, work, clock
 
     def solve(
         self,
@@ -159,103 +61,108 @@ class NealSolver:
     ) -> bytes:
         """The best samples found in ``seconds``, as the JSON of a dimod SampleSet, best first.
 
-        ``info`` holds ``reads``, ``sweeps``, ``seconds`` used, ``schedules`` (reads, sweeps and
-        lowest energy of each) and ``energies``, at most ``MOST_ENERGIES`` of the reads, ascending.
-        The other arguments are those of the port. Raises SolverError for a model without variables
-        or with biases that are not finite.
+        ``info`` holds ``reads``, ``sweeps``, ``seconds`` used (or ``work``), ``schedules`` (reads,
+        sweeps and lowest energy of each member of the portfolio) and ``energies``, at most
+        ``MOST_ENERGIES`` of the reads, ascending. The other arguments are those of the port.
+        Raises SolverError for a model without variables or with biases that are not finite.
         """
-        began = time.perf_counter()
-        deadline = began + seconds * (1 - RESERVE)
+        began = self._clock()
         model = dimod.BinaryQuadraticModel.from_file(bqm)
-        spin = model.change_vartype(dimod.SPIN, inplace=False)
-        scale = _scale(spin)
-        portfolio = _Portfolio(spin, list(model.variables), seed, seconds)
-        schedules = [
-            # Of a flat model neal cannot tell a range; any will do.
-            _Schedule("geometric", None if scale else (0.1, 1.0)),
-            _Schedule("linear", (0.2 / (scale or 1.0), 10 / (scale or 1.0))),
-        ]
-        found = portfolio.incumbents
+        spins = SpinModel.of(model)
+        search = _Search(model, should_stop, better)
+        seeds = [seed] + [int(one) for one in _seeds(seed, self._cores - 1)]
+        for one in seeds:
+            meter: Meter = Seconds(seconds - (self._clock() - began), self._clock)
+            if self._work is not None:
+                meter = Sweeps(self._work)
+            search.portfolios.append(Portfolio(spins, meter, one, search.stop))
         if start is not None:
-            found.resume(model, start)
-
-        def samples() -> bytes:
-            info = {
-                "reads": sum(schedule.reads for schedule in schedules),
-                "sweeps": sum(schedule.total_sweeps for schedule in schedules),
-                "seconds": time.perf_counter() - began,
-                "schedules": {schedule.kind: schedule.told() for schedule in schedules},
-                "energies": found.reported_energies(),
-            }
-            return json.dumps(found.sample_set(model, info).to_serializable()).encode()
-
-        turn, told, said = 0, found.lowest, began
-        while portfolio.read(schedules[turn % 2], deadline):
-            turn += 1
-            if should_stop is not None and should_stop():
-                break
-            now = time.perf_counter()
-            if better is not None and found.lowest < told and now - said >= TELL_SECONDS:
-                told, said = found.lowest, now
-                better(samples())
-        return samples()
+            for portfolio in search.portfolios:
+                portfolio.elite.resume(model, start)
+        search.run()
+        used = {"seconds": self._clock() - began} if self._work is None else {"work": self._work}
+        return search.samples(used)
 
 
-class _Portfolio:
-    """Reads one after another, each planned from the speed of those before."""
+class _Search:
+    """Portfolios beside each other, and what they have found together."""
 
     def __init__(
-        self, spin: dimod.BinaryQuadraticModel, names: list[Any], seed: int, seconds: float
+        self,
+        model: dimod.BinaryQuadraticModel,
+        should_stop: Callable[[], bool] | None,
+        better: Callable[[bytes], None] | None,
     ) -> None:
-        self.incumbents = _Incumbents()
-        self._spin = spin
-        self._names = names
-        self._random = np.random.default_rng(seed)
-        self._sampler = neal.SimulatedAnnealingSampler()
-        self._descent = SteepestDescentSolver()
-        self._longest = min(LONGEST_READ * seconds, LONGEST_SILENCE)
-        self._overhead = 0.0
+        self.portfolios: list[Portfolio] = []
+        self._model, self._should_stop, self._better = model, should_stop, better
+        self._stopped, self._telling = Event(), Lock()
+        self._said, self._told = time.perf_counter(), float("inf")
 
-    def read(self, schedule: _Schedule, deadline: float) -> bool:
-        """Take one read or a batch of short ones; False when no time is left for it.
+    def stop(self) -> bool:
+        """Whether all shall end."""
+        if self._should_stop is not None and self._should_stop():
+            self._stopped.set()
+        return self._stopped.is_set()
 
-        The very first is always taken, so that there is an answer.
-        """
-        reads, sweeps = self._plan(schedule, deadline)
-        if not sweeps:
-            return False
-        began = time.perf_counter()
-        found = self._sampler.sample(
-            self._spin,
-            num_reads=reads,
-            num_sweeps=sweeps,
-            beta_range=schedule.beta_range,
-            beta_schedule_type=schedule.kind,
-            seed=int(self._random.integers(2**31)),
-        )
-        # The default range costs a pass over all couplings in Python: ask for it once only.
-        schedule.beta_range = schedule.beta_range or tuple(found.info["beta_range"])
-        annealing = found.info["timing"]["sampling_ns"] * 1e-9
-        # Descent starts from the given states, so no seed takes part.
-        found = self._descent.sample(self._spin, initial_states=found, num_reads=reads)
-        order = [found.variables.index(name) for name in self._names]
-        lowest = self.incumbents.add(found.record.sample[:, order], found.record.energy)
-        schedule.took(reads, sweeps, lowest, annealing)
-        self._overhead = time.perf_counter() - began - annealing
-        return True
+    def run(self) -> None:
+        """Search to the end. An error of one search ends all and is raised."""
+        self._told = min(one.elite.lowest for one in self.portfolios)
+        if len(self.portfolios) == 1:
+            self._search(self.portfolios[0])
+            return
+        with ThreadPoolExecutor(len(self.portfolios), thread_name_prefix="annealing") as pool:
+            for done in [pool.submit(self._search, one) for one in self.portfolios]:
+                done.result()
 
-    def _plan(self, schedule: _Schedule, deadline: float) -> tuple[int, int]:
-        """How many reads of how many sweeps fit; no sweeps if none do."""
-        left = MARGIN * (deadline - time.perf_counter() - self._overhead)
-        if not schedule.per_sweep:
-            # Nothing is known of its speed yet. Without an answer there must be a read at all.
-            return (1, schedule.sweeps) if left > 0 or not self.incumbents.best else (0, 0)
-        fitting = int(min(left, self._longest) / schedule.per_sweep)
-        if fitting < 1:
-            return 0, 0
-        sweeps = min(schedule.sweeps, fitting)
-        wanted = min(BATCH_SECONDS, left) / (schedule.per_sweep * sweeps)
-        return min(max(1, int(wanted)), MAX_BATCH), sweeps
+    def _search(self, portfolio: Portfolio) -> None:
+        try:
+            for _ in portfolio.run():
+                self._tell(portfolio)
+        except BaseException:
+            self._stopped.set()
+            raise
+
+    def _tell(self, portfolio: Portfolio) -> None:
+        if self._better is None or portfolio.elite.lowest >= self._told:
+            return
+        with self._telling:
+            now = time.perf_counter()
+            if portfolio.elite.lowest < self._told and now - self._said >= TELL_SECONDS:
+                self._told, self._said = portfolio.elite.lowest, now
+                self._better(self.samples({}))
+
+    def samples(self, used: dict[str, float]) -> bytes:
+        """What was found so far, by all."""
+        elite = self._merged()
+        told = _together([one.told() for one in self.portfolios])
+        info = {
+            "reads": sum(member["reads"] for member in told.values()),
+            "sweeps": sum(member["sweeps"] for member in told.values()),
+            "schedules": told,
+            "energies": elite.reported_energies(),
+            **used,
+        }
+        return json.dumps(elite.sample_set(self._model, info).to_serializable()).encode()
+
+    def _merged(self) -> Elite:
+        first, *others = (one.elite for one in self.portfolios)
+        return first.merge(others)
+
+
+def _seeds(seed: int, count: int) -> Any:
+    return np.random.SeedSequence(seed).generate_state(count)
+
+
+def _together(told: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the members of all searches did; of ranges that of the first."""
+    found: dict[str, Any] = {}
+    for name, member in ((name, member) for one in told for name, member in one.items()):
+        known = found.setdefault(name, {**member, "reads": 0, "sweeps": 0})
+        known["reads"] += member["reads"]
+        known["sweeps"] += member["sweeps"]
+        lows = [one for one in (known["lowest"], member["lowest"]) if one is not None]
+        known["lowest"] = min(lows, default=None)
+    return found
 
 
 def steepest_descent(model: dimod.BinaryQuadraticModel, bits: Bits) -> Bits:
@@ -266,15 +173,3 @@ def steepest_descent(model: dimod.BinaryQuadraticModel, bits: Bits) -> Bits:
     found = SteepestDescentSolver().sample(spin, initial_states=start, num_reads=len(bits))
     order = [found.variables.index(name) for name in names]
     return np.asarray(found.record.sample[:, order] > 0, dtype=np.int8)
-
-
-def _scale(spin: dimod.BinaryQuadraticModel) -> float:
-    """Root mean square energy scale of a spin; 0 for a model without biases."""
-    if not spin.num_variables:
-        raise SolverError("the model has no variables")
-    fields = np.fromiter(spin.linear.values(), dtype=np.float64)
-    pairs = np.fromiter(spin.quadratic.values(), dtype=np.float64)
-    scale = math.sqrt((np.sum(fields**2) + 2 * np.sum(pairs**2)) / len(fields))
-    if not (math.isfinite(scale) and math.isfinite(spin.offset)):
-        raise SolverError("the model has biases that are not finite")
-    return scale
