@@ -15,6 +15,7 @@ from activities.admission import shots_of
 from activities.doorman import Doorman
 from activities.leaving import Leaving, handed_back
 from activities.running import server_now
+from qsaga.core.confidence import unverified
 from qsaga.core.errors import ResultUnusable
 from qsaga.core.jobs import Estimate, Optimise, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
@@ -26,7 +27,7 @@ from qsaga.core.ports import (
     RunSpec,
 )
 from qsaga.core.records import JobOpening, JobRecords
-from qsaga.core.results import Confidence, Cost, JobResult
+from qsaga.core.results import Cost, JobResult, OptimiseAnswer
 from qsaga.core.solvers import ClassicalSolver, Incumbents, Simulator
 from qsaga.core.states import COMPUTED, Rung
 from qsaga.core.steps import (
@@ -209,9 +210,9 @@ class Verify(VerifyStep):
         answer, polished = verify(
             given.workload, model, self._output(given.raw), given.raw.result.media, self._polisher
         )
-        if given.raw.rung not in COMPUTED | {Rung.CACHED} and answer.kind != "optimise":
-            # Nothing that could be checked against the circuit was run.
-            answer = answer.model_copy(update={"confidence": Confidence.UNVERIFIED})
+        nothing_ran = given.raw.rung not in COMPUTED | {Rung.CACHED}
+        if nothing_ran and not isinstance(answer, OptimiseAnswer):
+            answer = unverified(answer)  # nothing that could be checked against the circuit
         return Verified(
             answer=answer,
             software=self._software,
@@ -262,8 +263,8 @@ class Close(CloseStep):
         await self._records.close(result, given.artefacts, opening)
         if given.account:
             await self._settle(result, given, at)
-        if given.incumbent:
-            await asyncio.to_thread(self._incumbents.drop, given.incumbent)
+        for key in filter(None, (given.incumbent, given.searched)):
+            await asyncio.to_thread(self._incumbents.drop, key)
         kept = await self._records.get(result.job_id)
         return kept.result if kept and kept.result != result else None
 

@@ -1,12 +1,10 @@
-"""The rungs beside hardware, simulator and annealing: exact, cached, learned, a person's answer."""
+"""The rungs beside those that compute: cached, learned, a person's answer."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
-import dimod
 from pydantic import ValidationError
 from temporalio import activity
 
@@ -21,7 +19,6 @@ from qsaga.core.results import Cost
 from qsaga.core.rung_steps import (
     CachedInput,
     CachedStep,
-    ExactStep,
     IncumbentStep,
     LearnedInput,
     LearnedStep,
@@ -32,44 +29,10 @@ from qsaga.core.rung_steps import (
 )
 from qsaga.core.solvers import Incumbents, LearnedEstimator
 from qsaga.core.states import Rung
-from qsaga.core.steps import Raw, SolveInput
+from qsaga.core.steps import Raw
 from qsaga.core.supplied import SuppliedAnswer
 from qsaga.problems.supplied import as_result
-from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, load_model
-
-EXACT_VARIABLES = 24
-"""A model of so many variables has 16.8 million assignments: seconds, and 400 MB."""
-KEPT_SAMPLES = 64
-
-
-class Exact(ExactStep):
-    """Every assignment of a small model, with dimod's ExactSolver."""
-
-    def __init__(self, artefacts: ArtefactStore) -> None:
-        self._artefacts = artefacts
-
-    @activity.defn(name="exact")
-    async def exact(self, given: SolveInput) -> Raw:
-        """The assignments of lowest energy."""
-        return await asyncio.to_thread(self._exact, given)
-
-    def _exact(self, given: SolveInput) -> Raw:
-        began = time.perf_counter()
-        model = load_model(self._artefacts.get(given.model))
-        if model.num_variables > EXACT_VARIABLES:
-            raise SolverError(
-                f"{model.num_variables} variables, every assignment is tried for up to "
-                f"{EXACT_VARIABLES}"
-            )
-        found = dimod.ExactSolver().sample(model).truncate(KEPT_SAMPLES, sorted_by="energy")
-        data = json.dumps(found.to_serializable()).encode()
-        return Raw(
-            rung=Rung.EXACT,
-            provider="exhaustive",
-            result=self._artefacts.put(data, SAMPLE_SET),
-            cost=_taken(began),
-            detail={"assignments": 2**model.num_variables},
-        )
+from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET
 
 
 class Incumbent(IncumbentStep):

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         Attempt,
         Comparison,
         Compensation,
+        Contender,
         Cost,
         JobResult,
         JobStatus,
@@ -222,12 +223,22 @@ class JobLog:
         )
 
     def _comparison(self) -> Comparison | None:
+        if self.best is None or not isinstance(self.best[1].answer, OptimiseAnswer):
+            return None
         found = [
-            (raw.rung, verified.answer)
+            Contender(
+                rung=raw.rung,
+                provider=raw.provider,
+                backend=raw.backend,
+                run_id=raw.run_id,
+                objective=verified.answer.quality.objective,
+                confidence=verified.answer.quality.confidence,
+                result=raw.result,
+            )
             for raw, verified in self.beside
             if isinstance(verified.answer, OptimiseAnswer)
         ]
-        return compare(found, self.best[0].rung) if self.best else None
+        return compare(found, self.best[1].answer.quality.sense, self.best[0].rung)
 
     def _compensation(self, run_id: str, closed: set[str]) -> Compensation:
         return Compensation(

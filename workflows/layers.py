@@ -82,6 +82,8 @@ def layer_ended(layer: Layer, error: ActivityError, seconds: float) -> LayerEnde
     said = cause.message if isinstance(cause, ApplicationError) else ""
     if kind in REFUSALS:
         return LayerEnded(layer, said, timed_out=False, kind=kind)
+    if kind == "DeadlineExceeded":  # it ended by itself, and says with what
+        return LayerEnded(layer, f"{layer.value}: {said}", timed_out=True, kind=kind)
     if out_of_time:
         reason = f"{layer.value} took longer than its budget of {seconds:g} s"
         if said and kind != "NotYet":

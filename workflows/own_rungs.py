@@ -41,7 +41,7 @@ class OwnRungs:
 
     def __init__(self, request: JobRequest, watch: Stopwatch, time: Allowance) -> None:
         self._request, self._watch, self._time = request, watch, time
-        self.incumbent = ""
+        self.incumbent = self.searched = ""
         self._hedge: asyncio.Task[Raw] | None = None
         self._hedging = False
 
@@ -133,12 +133,15 @@ class OwnRungs:
         return None
 
     async def _exact(self, encoded: Encoded) -> Raw:
-        budget = self._time.of(Layer.SOLVE)
+        seconds = solver_seconds(self._request.budgets, self._time.left())
+        given = _to_solve(encoded, seconds, self._request.seed)
+        # Not where the annealer keeps its own: a hedge may be at work on the same model.
+        self.searched = digest(self._request.job_id, "exact", given.model.sha256)
         return await self._watch.step(
             Layer.SOLVE,
-            budget,
+            solver_limit(self._request.budgets, self._time.left(), seconds),
             ExactStep.exact,
-            _to_solve(encoded, budget, self._request.seed),
+            given.model_copy(update={"key": self.searched}),
             rung=Rung.EXACT,
         )
 

@@ -21,9 +21,9 @@ from qsaga.core.contract import ArtefactRef
 from qsaga.core.lineage import Lineage
 from qsaga.core.ports import Charge
 from qsaga.core.records import JobRecord
-from qsaga.core.results import Comparison, JobResult
+from qsaga.core.results import Comparison, Contender, JobResult
 from qsaga.core.runs import JobAccount
-from qsaga.core.words import at, money, stamp
+from qsaga.core.words import at, money, plain, stamp
 
 
 def account_view(account: JobAccount) -> Group:
@@ -86,12 +86,19 @@ def _decided(result: JobResult) -> Iterator[RenderableType]:
 
 
 def _beside(both: Comparison) -> list[Row]:
+    sides = [("hardware", f"{both.hardware:g}"), (both.classical_rung.value, f"{both.classical:g}")]
+    if both.contenders:
+        sides = [(each.rung.value, _side(each)) for each in both.contenders]
     return [
-        ("hardware", f"{both.hardware:g}"),
-        (both.classical_rung.value, f"{both.classical:g}"),
+        *sides,
         ("gain of hardware", f"{both.gain:+g}"),
-        ("served", both.served.value),
+        ("served", both.served.value + (f": {both.rule}" if both.rule else "")),
     ]
+
+
+def _side(each: Contender) -> str:
+    by = each.backend or each.provider
+    return f"{each.objective:g} by {by}, {plain(each.confidence.value)}"
 
 
 def _attempts(result: JobResult) -> Table:
@@ -177,6 +184,10 @@ def _provenance(result: JobResult) -> Table:
             )
         )
         pairs.append(("calibration", circuit.calibration_id or "unknown"))
+        if template := circuit.bound_from:
+            came = "from the cache" if template.from_cache else "compiled for this job"
+            text = f"template {template.key[:16]} {came}, {template.angles} angles put in"
+            pairs.append(("bound", text))
     if provenance.shots is not None:
         pairs.append(("shots", str(provenance.shots)))
     pairs.append(("seed", str(provenance.seed)))

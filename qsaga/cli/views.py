@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qsaga.core.approval import ApprovalRecord
+from qsaga.core.confidence import downgrade
 from qsaga.core.facts import Decision
 from qsaga.core.lineage import Lineage
 from qsaga.core.results import (
@@ -19,11 +20,12 @@ from qsaga.core.results import (
     EstimateAnswer,
     JobResult,
     OptimiseAnswer,
+    Quality,
     SampleAnswer,
 )
 from qsaga.core.runs import Progress
 from qsaga.core.states import JobState
-from qsaga.core.words import at, duration, money, stamp
+from qsaga.core.words import at, duration, money, plain, stamp
 
 PIPE_WIDTH = 1000
 MOST_SHOWN = 8
@@ -110,6 +112,8 @@ def result_view(result: JobResult, paid: Cost | None = None) -> RenderableType:
         pairs.append(("submitted by", result.submitter))
     if result.answer is not None:
         pairs += _answer(result.answer)
+    if less := downgrade(result):
+        pairs.append(("degraded", less))
     if result.unanswered is not None:
         layer = f" ({result.unanswered.layer.value})" if result.unanswered.layer else ""
         pairs.append(("no answer", f"{result.unanswered.reason}{layer}"))
@@ -202,26 +206,35 @@ def title(text: str) -> Text:
 def _answer(answer: Answer) -> list[Row]:
     match answer:
         case OptimiseAnswer():
-            quality = answer.quality
-            known = [f"{quality.confidence.value.replace('_', ' ')}"]
-            if quality.baseline is not None:
-                known.append(f"greedy {quality.baseline:g}")
-            if quality.bound is not None:
-                known.append(f"bound {quality.bound:g}")
-            if quality.raw_best is not None:
-                known.append(f"best as measured {quality.raw_best:g}")
             return [
-                ("answer", Text(f"{quality.objective:g}", style="bold")),
+                ("answer", Text(f"{answer.quality.objective:g}", style="bold")),
                 ("", answer.explanation),
-                ("quality", ", ".join(known)),
+                ("quality", ", ".join(_known(answer.quality))),
             ]
         case SampleAnswer():
-            return [(f"counts {name}", _top(counts)) for name, counts in answer.counts.items()]
+            counted = [(f"counts {name}", _top(counts)) for name, counts in answer.counts.items()]
+            width = "" if answer.half_width is None else f", frequencies ± {answer.half_width:.2g}"
+            return [*counted, ("quality", plain(answer.confidence.value) + width)]
         case EstimateAnswer():
             pairs = zip(answer.values, answer.standard_errors, strict=False)
             shown = [f"{value:.5g} ± {error:.2g}" for value, error in pairs]
             more = f" and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
-            return [("values", ", ".join(shown[:MOST_SHOWN]) + more)]
+            return [
+                ("values", ", ".join(shown[:MOST_SHOWN]) + more),
+                ("quality", plain(answer.confidence.value)),
+            ]
+
+
+def _known(quality: Quality) -> Iterator[str]:
+    yield plain(quality.confidence.value)
+    if quality.baseline is not None:
+        yield f"greedy {quality.baseline:g}"
+    if quality.bound is not None:
+        by = f" ({quality.bound_by})" if quality.bound_by else ""
+        gap = f", gap {quality.gap:g}" if quality.gap is not None else ""
+        yield f"bound {quality.bound:g}{by}{gap}"
+    if quality.raw_best is not None:
+        yield f"best as measured {quality.raw_best:g}"
 
 
 def _top(counts: dict[str, int]) -> str:

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from qsaga.core.approval import ApprovalTerms, Person
 from qsaga.core.contract import Seconds, StrictContract
-from qsaga.core.facts import Facts
-from qsaga.core.states import OPTIMISE_RUNGS, Rung
+from qsaga.core.facts import VERBS, Facts, GateTerms
+from qsaga.core.states import HARDWARE_RUNGS, OPTIMISE_RUNGS, Rung
 
 
 class ManualReview(StrictContract):
@@ -59,8 +59,8 @@ def closed_rungs(terms: RungTerms, facts: Facts) -> dict[Rung, str]:
             closed[rung] = f"{rung.value} cannot answer {facts.verb}"
     if facts.variables is not None and facts.variables > terms.exact_max_variables:
         closed[Rung.EXACT] = (
-            f"{facts.variables} variables, every assignment is tried for up to "
-            f"{terms.exact_max_variables}"
+            f"{facts.variables} variables, exact takes {terms.exact_max_variables} "
+            "(exact_max_variables)"
         )
     if why := _no_cached(terms.cached_max_age, facts.cached_age):
         closed[Rung.CACHED] = why
@@ -77,3 +77,10 @@ def _no_cached(most: float | None, age: float | None) -> str:
     if age > most:
         return f"the newest answer to the same input is {age:.0f} s old, the policy takes {most:g}"
     return ""
+
+
+def gate_of(terms: GateTerms | None, facts: Facts, ladder: tuple[Rung, ...]) -> GateTerms | None:
+    """What this job's circuit has to show before hardware runs it; None is nothing."""
+    if terms is None or not HARDWARE_RUNGS.intersection(ladder):
+        return None
+    return terms if facts.verb in (terms.verbs or VERBS) else None

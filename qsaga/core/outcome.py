@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from qsaga.core.facts import Decision
 from qsaga.core.ports import LateResult
-from qsaga.core.results import Answer, Comparison, JobResult, OptimiseAnswer, Unanswered
+from qsaga.core.results import (
+    Answer,
+    Comparison,
+    Contender,
+    JobResult,
+    OptimiseAnswer,
+    Unanswered,
+)
 from qsaga.core.states import CLASSICAL_LAYER, HARDWARE_RUNGS, JobState, Layer, Rung
 
 FALLBACK_LAYER: dict[Rung, Layer] = {
@@ -17,6 +25,10 @@ FALLBACK_LAYER: dict[Rung, Layer] = {
     Rung.MANUAL: Layer.APPROVAL,
 }
 """The layer whose budget bounds a rung's own work."""
+
+Sense = Literal["maximise", "minimise"]
+BEST_SERVED = "the best verified objective; of equal ones the first"
+"""By which rule one of several answers is served; see ``better``."""
 
 
 def answered_state(decision: Decision, answered: Collection[Rung]) -> JobState:
@@ -37,27 +49,31 @@ def better(answer: Answer, than: Answer) -> bool:
     return gain > 0 if answer.quality.sense == "maximise" else gain < 0
 
 
-def compare(beside: Sequence[tuple[Rung, OptimiseAnswer]], served: Rung) -> Comparison | None:
-    """The best of hardware beside the best of our own machines; None if one of them is missing."""
-    sense = 1 if beside and beside[0][1].quality.sense == "maximise" else -1
+def compare(beside: Sequence[Contender], sense: Sense, served: Rung) -> Comparison | None:
+    """The best of hardware beside the best of our own machines; None if one of them is missing.
 
-    def best(hardware: bool) -> tuple[Rung, float] | None:
-        found = [
-            (rung, answer.quality.objective)
-            for rung, answer in beside
-            if (rung in HARDWARE_RUNGS) is hardware
-        ]
-        return max(found, key=lambda each: sense * each[1], default=None)
+    Args:
+        beside: every answer that stood the check, in the order in which they came.
+        sense: of the objective.
+        served: the rung whose answer is served.
+    """
+    sign = 1 if sense == "maximise" else -1
+
+    def best(hardware: bool) -> Contender | None:
+        found = [each for each in beside if (each.rung in HARDWARE_RUNGS) is hardware]
+        return max(found, key=lambda each: sign * each.objective, default=None)
 
     quantum, classical = best(True), best(False)
     if quantum is None or classical is None:
         return None
     return Comparison(
-        hardware=quantum[1],
-        classical=classical[1],
-        classical_rung=classical[0],
-        gain=sense * (quantum[1] - classical[1]),
+        hardware=quantum.objective,
+        classical=classical.objective,
+        classical_rung=classical.rung,
+        gain=sign * (quantum.objective - classical.objective),
         served=served,
+        rule=BEST_SERVED,
+        contenders=tuple(beside),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from qsaga.core.confidence import Proof
 from qsaga.core.ports import CircuitResult, RunSpec
 
 
@@ -45,6 +47,41 @@ class ClassicalSolver(Protocol):
             start: a sample set that was found before; the answer is no worse.
             better: given the best samples so far, now and then when they have become better.
             should_stop: asked now and then; True ends the work early.
+        """
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search for the optimum of a binary quadratic model came to.
+
+    ``samples`` is the JSON text of a dimod SampleSet, best first, None if no assignment was found;
+    its ``info`` holds the proof under ``proof``. ``detail`` is what a reader may want to know.
+    """
+
+    samples: bytes | None
+    proof: Proof
+    detail: Mapping[str, Any]
+
+
+class ExactSolver(Protocol):
+    """Looks for the optimum of a binary quadratic model and for a proof that it is one."""
+
+    name: str
+
+    def solve(
+        self,
+        bqm: bytes,
+        seconds: float,
+        seed: int,
+        *,
+        start: bytes | None = None,
+        better: Callable[[bytes], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Searched:
+        """Return once it is proven, or after ``seconds`` with what is found and shown by then.
+
+        Blocking; called in a thread. The arguments are those of ``ClassicalSolver.solve``. Raises
+        SolverError for a model that it does not take, saying by how much.
         """
 
 

@@ -26,7 +26,7 @@ LAYERS = {
     Layer.EXECUTION: "running at the provider",
     Layer.RETRIEVAL: "fetching the result",
     Layer.SIMULATE: "simulating",
-    Layer.SOLVE: "annealing",
+    Layer.SOLVE: "solving",
     Layer.POSTPROCESS: "decoding and checking the answer",
     Layer.DEADLINE: "the whole job",
 }
@@ -100,7 +100,8 @@ def _beside(result: JobResult) -> Iterator[str]:
         by = f" by {abs(both.gain):g}" if both.gain else ""
         yield (
             f"Hardware ({both.hardware:g}) was {verdict}{by} beside {both.classical_rung.value} "
-            f"({both.classical:g}); {plain(both.served.value)} was served."
+            f"({both.classical:g}); {plain(both.served.value)} was served"
+            + (f", by the rule: {both.rule}." if both.rule else ".")
         )
     if (asked := result.review) is not None:
         yield sentence(f"A person was asked for the answer: {asked.outcome}")

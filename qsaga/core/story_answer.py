@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qsaga.core.confidence import PROBLEM
 from qsaga.core.results import (
     Confidence,
     EstimateAnswer,
@@ -15,6 +16,7 @@ from qsaga.core.results import (
 )
 from qsaga.core.words import joined, number, sentence
 
+BOUND_TOLD = (Confidence.PROVEN_OPTIMAL, Confidence.BOUNDED_GAP)
 TOLD = 4
 """Values or outcomes told of an answer that has more."""
 
@@ -30,12 +32,22 @@ def answer_sentences(result: JobResult) -> Iterator[str]:
                 most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOLD]
                 told = joined([f"{bits} ({number(count, 'time')})" for bits, count in most])
                 yield f"Of {number(answer.shots, 'shot')}, register {name} most often read {told}."
-            yield "These are counts as they were measured, and they scatter as counts do."
+            if answer.confidence is Confidence.UNVERIFIED:
+                yield "Nothing was run that these counts could be checked against."
+            else:
+                yield "These are counts as they were measured, and they scatter as counts do."
+            if answer.half_width is not None:
+                yield (
+                    f"By chance alone a frequency is within {answer.half_width:.2g} of the "
+                    "probability, 95 times of 100."
+                )
         case EstimateAnswer() as answer:
             pairs = list(zip(answer.values, answer.standard_errors, strict=False))
             told = joined([f"{value:.5g} ± {error:.2g}" for value, error in pairs[:TOLD]])
             more = f" and {len(pairs) - TOLD} more" if len(pairs) > TOLD else ""
             yield f"The values are {told}{more}, each with its standard error."
+            if answer.confidence is Confidence.UNVERIFIED:
+                yield "Nothing was run that these values could be checked against."
     if result.answer is not None and result.provenance is not None:
         yield _source(result.provenance)
 
@@ -46,9 +58,17 @@ def _quality(quality: Quality) -> Iterator[str]:
     yield f"Its {'largest' if larger else 'smallest'} value was looked for."
     match quality.confidence:
         case Confidence.PROVEN_OPTIMAL if quality.bound is not None:
-            yield f"It is proven to be the best there is: none can be {beyond} {quality.bound:g}."
+            yield (
+                f"It is proven to be the best there is: none can be {beyond} {quality.bound:g}"
+                f"{_by(quality)}."
+            )
         case Confidence.PROVEN_OPTIMAL:
             yield "It is proven to be the best there is."
+        case Confidence.BOUNDED_GAP if quality.bound is not None and quality.gap is not None:
+            yield (
+                f"None can be {beyond} {quality.bound:g}{_by(quality)}, so it is at most "
+                f"{quality.gap:g} from the best there is."
+            )
         case Confidence.BETTER_THAN_BASELINE if baseline is not None:
             yield f"It is better than {baseline:g}, which a simple greedy construction finds."
         case Confidence.UNVERIFIED:
@@ -62,12 +82,17 @@ def _quality(quality: Quality) -> Iterator[str]:
             yield "It meets every constraint; nothing more is known of it."
         case _:
             yield "It does not meet every constraint."
-    if quality.bound is not None and quality.confidence is not Confidence.PROVEN_OPTIMAL:
+    if quality.bound is not None and quality.confidence not in BOUND_TOLD:
         yield f"No answer can be {beyond} {quality.bound:g}."
     if quality.raw_best is not None:
         yield f"The best sample as it was measured had {quality.raw_best:g}."
     if quality.feasible_share is not None:
         yield f"Of the samples as measured {quality.feasible_share:.1%} met every constraint."
+
+
+def _by(quality: Quality) -> str:
+    known = quality.bound_by not in (None, PROBLEM)
+    return f", as {quality.bound_by} shows" if known else ""
 
 
 def _source(source: Provenance) -> str:

@@ -146,6 +146,13 @@ class ProblemType(ABC, Generic[Input, Solution]):
         """The objective of a feasible solution, or an array of them, from the model's energy."""
         return -energy if self.sense == "maximise" else energy
 
+    def bound_of_energy(self, given: Input, energy: float) -> float | None:
+        """A value that no solution can beat, where no assignment has less than ``energy``.
+
+        None where the model leaves solutions out, so that it says nothing of all.
+        """
+        return float(self.objective_of_energy(energy))
+
 
 def listing(names: tuple[str, ...] | list[str], most: int = 20) -> str:
     """Names separated by commas, the rest of a long list as a number."""

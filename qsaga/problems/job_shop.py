@@ -317,6 +317,10 @@ class JobShop(ProblemType[JobShopInput, Schedule]):
         """The longest job, or the machine that needs most time by itself."""
         return float(plan(given).bound)
 
+    def bound_of_energy(self, given: JobShopInput, energy: float) -> float | None:
+        """With a time step above 1 the model has a part of the schedules only."""
+        return energy if plan(given).step == 1 else None
+
     def explain(self, given: JobShopInput, solution: Schedule) -> str:
         on = plan(given)
         busy = [sum(on.shop.durations[op] for op in ops) for ops in on.shop.on_machine]

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from qsaga.core.confidence import PROBLEM, Bound, Proof, claim, half_width
 from qsaga.core.errors import ResultUnusable
 from qsaga.core.jobs import Estimate, Optimise, Sample, Workload
 from qsaga.core.ports import CircuitResult
 from qsaga.core.results import (
     Answer,
-    Confidence,
     EstimateAnswer,
     Histogram,
     OptimiseAnswer,
@@ -26,12 +26,13 @@ from qsaga.core.results import (
 )
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
 from qsaga.problems.polish import Polisher, descend, energies
+from qsaga.problems.proofs import proof_of, rounding
 from qsaga.problems.registry import get, parse
 
 CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
 SAMPLE_SET = "application/vnd.dimod.sampleset+json"
 
-POSTPROCESSING = "verify/1"
+POSTPROCESSING = "verify/2"
 """What ``verify`` is, beside the problem's own decoding and the polisher; rises whenever the same
 raw result gives another answer.
 """
@@ -55,11 +56,13 @@ class Samples:
         bits: 0/1, shape (samples, variables), columns in the model's order.
         repeats: how often each was found, shape (samples,).
         reads: energies of all reads, where a solver reports more than it returns samples.
+        proof: what a solver has shown of the model.
     """
 
     bits: Bits
     repeats: npt.NDArray[np.int64]
     reads: Floats | None = None
+    proof: Proof | None = None
 
 
 def verify(
@@ -119,8 +122,6 @@ def _optimise(
     if solution is None:
         raise ResultUnusable("no feasible answer found: no sample can be repaired to one")
     value = kind.objective(given, solution)
-    greedy = kind.baseline(given)
-    baseline = None if greedy is None else kind.objective(given, greedy)
     raw_best = _raw_best(kind, objectives, feasible)
     weights = samples.repeats * feasible
     quality = Quality(
@@ -130,10 +131,8 @@ def _optimise(
         raw_best=raw_best,
         raw_mean=float(np.average(objectives, weights=weights)) if weights.any() else None,
         feasible_share=int(np.sum(weights)) / int(np.sum(samples.repeats)),
-        baseline=baseline,
-        bound=kind.bound(given),
-        confidence=_confidence(kind, value, kind.bound(given), baseline),
         histogram=_histogram(kind, samples, objectives, weights),
+        **_claimed(kind, given, bqm, value, samples.proof),
     )
     answer = OptimiseAnswer(
         solution=kind.solution_json(given, solution),
@@ -143,14 +142,32 @@ def _optimise(
     return answer, raw_best is None or kind.better(value, raw_best)
 
 
-def _confidence(
-    kind: ProblemType[Any, Any], value: float, bound: float | None, baseline: float | None
-) -> Confidence:
-    if bound is not None and not kind.better(bound, value):
-        return Confidence.PROVEN_OPTIMAL
-    if baseline is not None and kind.better(value, baseline):
-        return Confidence.BETTER_THAN_BASELINE
-    return Confidence.FEASIBLE
+def _claimed(
+    kind: ProblemType[Any, Any],
+    given: ProblemInput,
+    bqm: dimod.BinaryQuadraticModel,
+    value: float,
+    proof: Proof | None,
+) -> dict[str, Any]:
+    """The fields of ``Quality`` that say how good a value is, with what speaks for it."""
+    greedy, own = kind.baseline(given), kind.bound(given)
+    bounds = [] if own is None else [Bound(own, PROBLEM)]
+    loosened = searched = None
+    if proof is not None:
+        # The model itself was put together in floating point.
+        loosened = rounding(bqm)
+        searched = kind.bound_of_energy(given, proof.bound - loosened)
+    if proof is not None and searched is not None and math.isfinite(searched):
+        bounds.append(Bound(searched, proof.by))
+    found = claim(
+        value,
+        kind.sense,
+        bounds=bounds,
+        searched=searched is not None,
+        baseline=None if greedy is None else kind.objective(given, greedy),
+        rounding=loosened or 0.0,
+    )
+    return vars(found)
 
 
 def _best(
@@ -277,6 +294,7 @@ def _sampled(raw: bytes, media: str, names: tuple[str, ...]) -> Samples:
     try:
         found: Any = dimod.SampleSet.from_serializable(json.loads(raw))
         reads = np.array(found.info.get("energies", []), dtype=np.float64)
+        proof = proof_of(found.info)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ResultUnusable(f"the sample set cannot be read: {error}") from error
     if not len(found):
@@ -288,7 +306,7 @@ def _sampled(raw: bytes, media: str, names: tuple[str, ...]) -> Samples:
     columns = [found.variables.index(name) for name in names]
     values = found.record.sample[:, columns]
     bits = (values > 0).astype(np.int8)
-    return Samples(bits, found.record.num_occurrences.astype(np.int64), reads)
+    return Samples(bits, found.record.num_occurrences.astype(np.int64), reads, proof)
 
 
 # --- sample and estimate ---------------------------------------------------------------------
@@ -303,7 +321,12 @@ def _sample(result: CircuitResult) -> SampleAnswer:
             raise ResultUnusable(
                 f"register {register!r}: {sum(counts.values())} counts, {result.shots} shots"
             )
-    return SampleAnswer(counts=result.counts, shots=result.shots)
+    widths = [half_width(counts, result.shots) for counts in result.counts.values()]
+    return SampleAnswer(
+        counts=result.counts,
+        shots=result.shots,
+        half_width=max((width for width in widths if width is not None), default=None),
+    )
 
 
 def _estimate(workload: Estimate, result: CircuitResult) -> EstimateAnswer:

@@ -154,6 +154,8 @@ ANSWERS = st.one_of(
             feasible_share=st.none() | st.floats(0, 1),
             baseline=st.none() | FLOATS,
             bound=st.none() | FLOATS,
+            bound_by=st.none() | WORDS,
+            gap=st.none() | FLOATS,
             confidence=st.sampled_from(Confidence),
         ),
     ),
@@ -161,8 +163,15 @@ ANSWERS = st.one_of(
         SampleAnswer,
         counts=st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(), max_size=6)),
         shots=st.integers(),
+        half_width=st.none() | FLOATS,
+        confidence=st.sampled_from([Confidence.SAMPLED, Confidence.UNVERIFIED]),
     ),
-    st.builds(EstimateAnswer, values=tuples(FLOATS, 6), standard_errors=tuples(FLOATS, 6)),
+    st.builds(
+        EstimateAnswer,
+        values=tuples(FLOATS, 6),
+        standard_errors=tuples(FLOATS, 6),
+        confidence=st.sampled_from([Confidence.INTERVAL, Confidence.UNVERIFIED]),
+    ),
 )
 COSTS = st.builds(
     Cost,

@@ -15,10 +15,17 @@ from qsaga.core.approval import Ceiling
 from qsaga.core.facts import BackendFacts, Facts
 from qsaga.core.further import further_ceiling, merged, topped_up
 from qsaga.core.jobs import Budgets, Estimate, Sample
-from qsaga.core.outcome import better, compare
+from qsaga.core.outcome import BEST_SERVED, better, compare
 from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitResult, RunSpec
-from qsaga.core.results import Cost, EstimateAnswer, OptimiseAnswer, Quality, SampleAnswer
+from qsaga.core.results import (
+    Contender,
+    Cost,
+    EstimateAnswer,
+    OptimiseAnswer,
+    Quality,
+    SampleAnswer,
+)
 from qsaga.core.states import Rung
 from qsaga.core.supplied import SuppliedAnswer
 
@@ -69,7 +76,7 @@ def test_rungs_are_open_where_what_they_need_is_there() -> None:
 @pytest.mark.parametrize(
     ("rung", "changes", "reason"),
     [
-        (Rung.EXACT, {"variables": 21}, "21 variables"),
+        (Rung.EXACT, {"variables": 201}, "201 variables, exact takes 200"),
         (Rung.CACHED, {}, "no earlier answer to the same input"),
         (Rung.CACHED, {"cached_age": 61.0}, "is 61 s old, the policy takes 60"),
         (Rung.LEARNED, {}, "no estimator is installed"),
@@ -199,12 +206,21 @@ def test_the_better_objective_is_served() -> None:
 
 
 def test_hardware_and_our_own_machines_side_by_side() -> None:
-    beside = [(Rung.HARDWARE, found(3, "minimise")), (Rung.ANNEALING, found(2, "minimise"))]
-    told = compare(beside, Rung.ANNEALING)
+    beside = [
+        Contender(rung=rung, provider="p", objective=objective)
+        for rung, objective in ((Rung.HARDWARE, 3.0), (Rung.ANNEALING, 2.0), (Rung.EXACT, 4.0))
+    ]
+    told = compare(beside, "minimise", Rung.ANNEALING)
     assert told is not None
     assert (told.hardware, told.classical, told.gain) == (3, 2, -1)
-    assert compare(beside[:1], Rung.HARDWARE) is None
-    assert compare([], Rung.HARDWARE) is None
+    assert (told.classical_rung, told.served) == (Rung.ANNEALING, Rung.ANNEALING)
+    assert told.contenders == tuple(beside)
+    assert told.rule == BEST_SERVED
+    largest = compare(beside, "maximise", Rung.EXACT)
+    assert largest is not None
+    assert (largest.classical_rung, largest.gain) == (Rung.EXACT, -1)
+    assert compare(beside[:1], "minimise", Rung.HARDWARE) is None
+    assert compare([], "minimise", Rung.HARDWARE) is None
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ PINNED = {
     "job-shop-list-tabu/1": "11be8ccc1e9c4c3f10bd633975b4457cc50f5c1d708b76861c42ac2ed26785dc",
     "qap-square/1": "ea8c4204d6d15d42bd4f2eccca07486b0b61d2fbec569c7e6a8fb7352121535a",
     "qap-exchange/1": "f0bf3f5028c777c82d276b8c352b07c3a28b2c3523e757a1450a62752912f71e",
-    "verify/1": "f9f41e65a973c54efdc63c9bfd83680e4c5163c7ec9657942ec71db60c719646",
+    "verify/2": "0e7e4e61572d3d84849686d3eea9016254f3ba85cf4d6699ff4ad1440e391e88",
     "qaoa/2": "9a27a5dc79c23edb1bf3a9b794ac5f0861abfe29c3a75d3596baadf6652a3e4d",
     "circuit/1": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
     "measurements/1": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
@@ -251,7 +251,7 @@ def test_the_bytes_of_a_model_are_the_same_each_time() -> None:
 
 def test_postprocessing_names_what_decodes_and_polishes() -> None:
     workload = Optimise(problem=Problem(name="maxcut", data=GIVEN["maxcut"]))
-    assert postprocessing(workload) == "verify/1, maxcut-sides/1, descend"
+    assert postprocessing(workload) == "verify/2, maxcut-sides/1, descend"
     assert postprocessing(workload, steepest_descent).endswith(", steepest_descent")
     bits = np.zeros((1, 5), dtype=np.int8)
     kind, given = problem("maxcut")

@@ -13,7 +13,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from adapters.annealing import NealSolver
 from ibm_quantum_emulator.process import EmulatorProcess
-from qsaga.core.results import EstimateAnswer, OptimiseAnswer
+from qsaga.core.outcome import BEST_SERVED
+from qsaga.core.results import Confidence, EstimateAnswer, OptimiseAnswer
 from qsaga.core.states import JobState, Rung
 from tests.support.ladders import answered, estimate, files_in, with_policy
 from tests.support.stack import abilene
@@ -61,6 +62,20 @@ async def test_the_better_of_both_is_served_and_both_are_recorded(
         assert found.served is (Rung.HARDWARE if found.gain >= 0 else Rung.ANNEALING)
         assert isinstance(result.answer, OptimiseAnswer)
         assert result.answer.quality.objective == max(found.hardware, found.classical)
+        assert found.rule == BEST_SERVED
+        hardware, annealed = found.contenders
+        assert (hardware.rung, annealed.rung) == (Rung.HARDWARE, Rung.ANNEALING)
+        assert (hardware.objective, annealed.objective) == (found.hardware, found.classical)
+        assert hardware.run_id and hardware.backend == "ibm_torino"
+        assert {hardware.confidence, annealed.confidence} <= {
+            Confidence.BETTER_THAN_BASELINE,
+            Confidence.FEASIBLE,
+        }
+        # Both outputs can be looked at again.
+        for each in found.contenders:
+            assert each.result is not None and stack.parts.artefacts.get(each.result)
+        record = await stack.record(result.job_id)
+        assert record.result is not None and record.result.comparison == found
         assert result.cost.classical_seconds > 0
         await stack.books_are_clean()
         assert files_in(stack.settings.data_dir / "incumbents") == []
