@@ -207,6 +207,7 @@ class Admit(AdmitStep, ReadmitStep):
         if request.template is not None:
             runs = await self._records.template_runs(request.tenant, request.template)
         budgets, workload = request.budgets, request.workload
+        age = await self._cached_age(request)
         return Facts(
             verb=workload.kind,
             variables=variables,
@@ -219,7 +220,7 @@ class Admit(AdmitStep, ReadmitStep):
             execution_limit=budgets.execution_limit(),
             money=budgets.money,
             currency=budgets.currency,
-            forced_route=request.route,
+            forced_route=self._route(request, age),
             backend=request.backend,
             tenant=request.tenant,
             sensitivity=request.sensitivity,
@@ -227,17 +228,25 @@ class Admit(AdmitStep, ReadmitStep):
             environment=request.environment,
             template=request.template,
             template_runs=runs,
-            cached_age=await self._cached_age(request),
+            cached_age=age,
             learned=self._learned,
         )
 
     async def _cached_age(self, request: JobRequest) -> float | None:
         workload = request.workload
-        if Rung.CACHED not in (request.route, *self._terms.policy.ladders[workload.kind]):
+        rungs = (request.route, *self._terms.policy.ladders[workload.kind])
+        if request.reuse is None and Rung.CACHED not in rungs:
             return None
         found = await self._records.newest_answer(request.tenant, input_digest(workload))
         now = activity.info().started_time
         return max(0.0, (now - found.closed).total_seconds()) if found else None
+
+    def _route(self, request: JobRequest, age: float | None) -> Rung | None:
+        """The rung that is asked for: an earlier answer before all, where it may be served."""
+        most = self._terms.policy.cached_max_age
+        if request.reuse is None or most is None or age is None:
+            return request.route
+        return Rung.CACHED if age <= min(request.reuse, most) else request.route
 
     def _size(self, workload: Optimise | Sample | Estimate) -> tuple[int | None, int]:
         if isinstance(workload, Optimise):

@@ -10,6 +10,7 @@ from temporalio import activity
 from activities.answering import QPY
 from activities.running import as_failure, not_yet, seconds_remaining, seconds_since
 from activities.watching import Watching
+from qsaga.core.caching import WorkCache, shelf_of
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import (
     ProviderError,
@@ -53,14 +54,20 @@ CALIBRATION = "application/vnd.qsaga.calibration+json"
 class Compile(CompileStep):
     """Transpile for the backend."""
 
-    def __init__(self, artefacts: ArtefactStore, provider: QuantumProvider) -> None:
-        self._artefacts, self._provider = artefacts, provider
+    def __init__(
+        self,
+        artefacts: ArtefactStore,
+        provider: QuantumProvider,
+        cache: WorkCache | None = None,
+    ) -> None:
+        self._artefacts, self._provider, self._cache = artefacts, provider, cache
 
     @activity.defn(name="compile")
     async def compile(self, given: CompileInput) -> CompiledCircuit:
         """Store the ISA circuit, and the calibration data where they are not stored yet."""
         qpy = await asyncio.to_thread(self._artefacts.get, given.circuit)
-        compiled = await self._provider.compile(qpy, given.backend, given.seed, given.spec)
+        shelf = shelf_of(self._cache, given.tenant)
+        compiled = await self._provider.compile(qpy, given.backend, given.seed, given.spec, shelf)
         isa = await asyncio.to_thread(self._artefacts.put, compiled.qpy, QPY)
         calibration = None
         if compiled.calibration is not None:

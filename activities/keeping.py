@@ -11,8 +11,10 @@ from temporalio.client import Client
 
 from activities.booking import settle_hold
 from qsaga.core.archive import Archive, HeldJob, HeldRun
+from qsaga.core.caching import WorkCache
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
+from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.operations import OperationReport
 from qsaga.core.ports import ArtefactStore
@@ -31,9 +33,10 @@ class Keeping:
         ledger: Ledger,
         artefacts: ArtefactStore,
         archive: Callable[[Client], Archive],
+        cache: WorkCache | None = None,
     ) -> None:
         self._records, self._ledger, self._artefacts = records, ledger, artefacts
-        self._archive = archive
+        self._archive, self._cache = archive, cache
 
     async def forget(self, job_id: str, at: datetime) -> OperationReport:
         """Delete a job's content here, in the artefact store and in Temporal.
@@ -53,6 +56,9 @@ class Keeping:
         for begin in ("plan", "operation/record", "operation/reproduce"):
             # They hold the request, or the record. One that is asked for now is still running.
             await archive.forget(f"{begin}/{job_id}/", before, prefix=True)
+        if self._cache is not None:
+            # Which entries come of this job is not known, and all can be made again.
+            await asyncio.to_thread(self._cache.drop, tenant_of(job_id))
         for ref in gone.artefacts:
             deleted = await asyncio.to_thread(self._artefacts.delete, ref, before)
             complete = complete and deleted

@@ -182,6 +182,7 @@ class Reproducer:
                 facts.seed_transpiler,
                 facts.optimization_level,
                 encoded.spec,
+                facts.bound_from is not None,
             )
         except CompileError as error:
             return nothing.model_copy(update={"same": False, "note": str(error)}), unknown

@@ -25,7 +25,8 @@ class Sweeping:
     """Marks what is referred to, and deletes the rest of what is old.
 
     An artefact is marked by the job table, a payload by the histories that Temporal holds. The
-    incumbent of a solver is needed by nobody but its job, which drops it when it is closed. What a
+    incumbent of a solver is needed by nobody but its job, which drops it when it is closed, and the
+    entry of a cache by nobody. What a
     job at work or a run with an open account may use is younger than that job, since whoever stores
     what is there already marks its file as used; so nothing younger than the oldest of them is
     looked at, whatever age is asked for.
@@ -34,6 +35,7 @@ class Sweeping:
         records: the job table.
         artefacts, payloads, incumbents: the folders.
         references: what Temporal holds.
+        cache: the folder of work that was done before.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Sweeping:
         payloads: Files,
         incumbents: Files,
         references: Callable[[Client], References],
+        cache: Files | None = None,
     ) -> None:
         self._records, self._references = records, references
-        self._artefacts, self._payloads, self._incumbents = artefacts, payloads, incumbents
+        self._artefacts, self._payloads = artefacts, payloads
+        self._unreferred = (incumbents, cache) if cache else (incumbents,)
 
     async def sweep(self, wanted: Sweep, at: datetime) -> OperationReport:
         """Count, and delete if that is wanted."""
@@ -64,7 +68,7 @@ class Sweeping:
         done = [
             await self._store(self._artefacts, self._records.referred, before, wanted),
             await self._store(self._payloads, references.referred, before, wanted),
-            await self._store(self._incumbents, _nobody, before, wanted),
+            *[await self._store(one, _nobody, before, wanted) for one in self._unreferred],
         ]
         return OperationReport(kind="sweep", text=_text(done, wanted), swept=tuple(done))
 

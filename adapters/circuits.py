@@ -125,7 +125,7 @@ class QiskitCircuitReader:
         Raises InvalidRequest for text that cannot be parsed, free parameters, no qubits, and
         measurements that do not fit the verb.
         """
-        circuit = self._parse(format, source)
+        circuit = self.parse(format, source)
         if not circuit.num_qubits:
             raise InvalidRequest(SOURCE, "the circuit has no qubits", "at least one qubit")
         if circuit.parameters:
@@ -134,7 +134,8 @@ class QiskitCircuitReader:
         circuit = _for_sampling(circuit) if verb == "sample" else _for_estimating(circuit)
         return to_qpy(circuit), int(circuit.num_qubits)
 
-    def _parse(self, format: str, source: str) -> QuantumCircuit:
+    def parse(self, format: str, source: str) -> QuantumCircuit:
+        """The circuit as it was given. Raises InvalidRequest for what cannot be read."""
         if format == "qpy":
             try:
                 return from_qpy(base64.b64decode(source, validate=True))

@@ -16,6 +16,7 @@ from activities.identified import IdentifiedActivities
 from activities.running import Running
 from adapters import estimators, identity, providers
 from adapters.artefacts import FolderArtefacts
+from adapters.cache import FolderCache
 from adapters.incumbents import FolderIncumbents
 from adapters.temporal import TemporalArchive
 from qsaga.core.policy import Policy
@@ -50,6 +51,7 @@ PACKAGES = (
     "dimod",
     "dwave-neal",
     "dwave-samplers",
+    "ortools",
 )
 WITH_DATABASE = frozenset({WorkerRole.WORKFLOW, WorkerRole.PROVIDER, WorkerRole.WATCH})
 WITH_KEYS = frozenset({WorkerRole.WORKFLOW, WorkerRole.PROVIDER})
@@ -112,6 +114,7 @@ class Parts:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.artefacts = FolderArtefacts(settings.data_dir / "artefacts")
         self.incumbents = FolderIncumbents(settings.data_dir / "incumbents")
+        self.cache = FolderCache(settings.data_dir / "cache") if settings.work_cache else None
 
     @property
     def activities(self) -> tuple[Callable[..., Any], ...]:

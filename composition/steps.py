@@ -46,11 +46,14 @@ def desk_steps(parts: Parts) -> Steps:
     """Steps that stay on the workflow's own queue: admission, people, operators."""
     from activities.admission import Admit, Terms
     from activities.holding import HoldRun
+    from activities.looping import Ask
     from activities.office import Operate
     from activities.oversight import Notify, Review
     from activities.rungs import Cached, Incumbent, Merge, Take
     from adapters.annealing import NealSolver
+    from adapters.ansatz import QiskitAnsatzReader
     from adapters.circuits import QiskitCircuitReader
+    from adapters.optimisers import optimiser
 
     settings = parts.settings
     required = settings.identity.required
@@ -82,6 +85,7 @@ def desk_steps(parts: Parts) -> Steps:
         Cached(parts.records, parts.doorman).cached,
         Take(parts.artefacts).take,
         Merge(parts.artefacts).merge,
+        Ask(QiskitAnsatzReader(), optimiser, parts.provider, software()).ask_tell,
         # Here and not with the solvers: it is asked for when those are dead.
         Incumbent(parts.artefacts, parts.incumbents, NealSolver.name).incumbent,
     ]
@@ -113,7 +117,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
         records=kept.records,
         submissions=kept.submissions,
         audit=kept.audit,
-        keeping=Keeping(kept.records, kept.ledger, artefacts, parts.archive),
+        keeping=Keeping(kept.records, kept.ledger, artefacts, parts.archive, parts.cache),
         reproducer=Reproducer(
             artefacts,
             QaoaBuilder(),
@@ -203,29 +207,37 @@ def _session_steps(parts: Parts) -> Steps:
 def compile_steps(parts: Parts) -> Steps:
     """From the problem to a circuit, and to the circuit of a backend."""
     from activities.answering import Encode
+    from activities.encoding import EncodeOnce
     from adapters.circuits import QiskitCircuitReader
     from adapters.qaoa import QaoaBuilder
 
-    steps: Steps = [Encode(parts.artefacts, QaoaBuilder(), QiskitCircuitReader()).encode]
+    builder = QaoaBuilder()
+    encode = Encode(parts.artefacts, builder, QiskitCircuitReader())
+    steps: Steps = [EncodeOnce(encode, parts.artefacts, parts.cache, builder.version).encode]
     if parts.provider is not None:
         from activities.hardware import Compile
 
-        steps.append(Compile(parts.artefacts, parts.provider).compile)
+        steps.append(Compile(parts.artefacts, parts.provider, parts.cache).compile)
     return steps
 
 
 def solve_steps(parts: Parts) -> Steps:
     """Classical computing: no account, no database, no secret."""
     from activities.answering import Simulate, Solve, Verify
-    from activities.rungs import Exact, Learned
+    from activities.exact import Exact
+    from activities.gate import Gate
+    from activities.rungs import Learned
     from adapters.aer import AerSimulator
     from adapters.annealing import NealSolver, steepest_descent
+    from adapters.cpsat import CpSatSolver
 
+    solver = NealSolver(cores=parts.settings.slots.solver_cores)
     return [
-        Solve(parts.artefacts, NealSolver(), parts.incumbents, parts.settings.drain).solve,
+        Solve(parts.artefacts, solver, parts.incumbents, parts.settings.drain).solve,
         Simulate(parts.artefacts, AerSimulator()).simulate,
+        Gate(parts.artefacts, AerSimulator()).gate,
         Verify(parts.artefacts, steepest_descent, software()).verify,
-        Exact(parts.artefacts).exact,
+        Exact(parts.artefacts, CpSatSolver(), parts.incumbents, parts.settings.drain).exact,
         Learned(parts.artefacts, parts.estimator).learned,
     ]
 

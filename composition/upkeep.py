@@ -32,6 +32,7 @@ def sweeping(parts: Parts) -> Sweeping:
         SharedFiles("payloads", settings.data_dir / "payloads"),
         SharedFiles("incumbents", settings.data_dir / "incumbents"),
         references,
+        SharedFiles("cache entries", settings.data_dir / "cache"),
     )
 
 

@@ -61,7 +61,8 @@ class SlotSettings(BaseModel):
 
     ``compile`` and ``solve`` are computing: None is one for each core that the process may use.
     With ``tuned`` that is the most, and fewer are taken while the machine's CPU or memory is
-    used beyond ``target_cpu`` or ``target_memory``, shares between 0 and 1.
+    used beyond ``target_cpu`` or ``target_memory``, shares between 0 and 1. ``solver_cores`` is
+    how many cores one annealing uses: raise it where ``solve`` is lowered.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +71,7 @@ class SlotSettings(BaseModel):
     compile: int | None = Field(default=None, ge=1)
     solve: int | None = Field(default=None, ge=1)
     watch: int = Field(default=4, ge=1)
+    solver_cores: int = Field(default=1, ge=1)
     tuned: bool = False
     target_cpu: float = Field(default=0.8, gt=0, le=1)
     target_memory: float = Field(default=0.8, gt=0, le=1)
@@ -226,6 +228,7 @@ class Settings(BaseSettings):
         hardware: False switches all hardware off, whatever the policy says.
         provider: where circuits run: ``ibm``, ``aer`` or the name of an installed provider; None
             is ``ibm`` where there is a token, else no hardware.
+        work_cache: keep encoded problems and compiled templates in ``data_dir``, for each tenant.
         estimator: entry point of the group ``qsaga.estimators`` behind the rung ``learned``.
         quarantine_after: seconds for which a provider may fail to tell what became of a submission
             before a person is asked.
@@ -255,6 +258,7 @@ class Settings(BaseSettings):
     hardware: bool = True
     provider: str | None = None
     estimator: str | None = None
+    work_cache: bool = True
     payload_threshold: int = Field(default=256 * 1024, ge=1024)
     quarantine_after: float = Field(default=86400.0, gt=0)
     roles: Annotated[tuple[WorkerRole, ...], NoDecode] = ALL_ROLES

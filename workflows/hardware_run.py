@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
     from qsaga.core.contract import ArtefactRef
+    from qsaga.core.jobs import tenant_of
     from qsaga.core.ports import RemoteJob, RemoteState
     from qsaga.core.results import Transition
     from qsaga.core.runs import (
@@ -168,7 +169,11 @@ class HardwareRun:
             budget,
             CompileStep.compile,
             CompileInput(
-                circuit=given.circuit, backend=given.backend, seed=given.seed, spec=given.spec
+                circuit=given.circuit,
+                backend=given.backend,
+                seed=given.seed,
+                spec=given.spec,
+                tenant=tenant_of(given.job_id),
             ),
         )
         self._stored = tuple(ref for ref in (compiled.isa, compiled.calibration) if ref)

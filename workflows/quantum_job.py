@@ -50,6 +50,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.layers import REFUSALS, Allowance, LayerEnded, Stopwatch, unbroken
     from workflows.manual_rung import ManualRung
     from workflows.own_rungs import OwnRungs
+    from workflows.simulator_gate import SimulatorGate
 
 NO_JOB = ("InvalidRequest", "KeyConflict", "Unauthenticated", "Forbidden")
 """Refusals that leave no job behind: the key is free for a better request."""
@@ -82,6 +83,7 @@ class QuantumJob:
         self._time = Allowance(request.budgets, self._began)
         self._own = OwnRungs(request, self._watch, self._time)
         self._manual = ManualRung(request, self._watch)
+        self._gate = SimulatorGate(request, self._watch, self._time)
         self._cancelled = self._refused = self._light = False
         self._desk = ApprovalDesk()
         self._account = workflow.info().run_id
@@ -223,6 +225,7 @@ class QuantumJob:
                 circuit_wanted=any(r in CIRCUIT_RUNGS for r in admission.decision.ladder),
                 max_seconds=admission.decision.max_seconds
                 or self._request.budgets.execution_limit(),
+                tenant=self._request.tenant,
             ),
             light=self._light,
         )
@@ -281,13 +284,14 @@ class QuantumJob:
         def patience() -> float:
             return self._time.left() - self._reserve(rung, admission)
 
+        await self._gate.admit(decision.gate, encoded)
         if rung is Rung.HARDWARE:
             if decision.hedge is not None:
                 self._own.hedge(decision.hedge, encoded)
-            return await self._hardware.answer(admission, encoded, patience)
+            return self._gate.labelled(await self._hardware.answer(admission, encoded, patience))
         other = next(iter(decision.alternates), None)
         raw = await self._hardware.further(admission, encoded, other, patience)
-        return raw.model_copy(update={"rung": rung})
+        return self._gate.labelled(raw).model_copy(update={"rung": rung})
 
     async def _top_up(self, raw: Raw, admission: Admission, encoded: Encoded) -> None:
         """Buy the shots that the answer lacks; whatever comes of it, there is an answer."""
@@ -367,6 +371,7 @@ class QuantumJob:
             request=self._request,
             holds=self._hardware.holds,
             incumbent=self._own.incumbent,
+            searched=self._own.searched,
         )
         await unbroken(self._asking.told())
         return await kept(given, self._log)

@@ -70,7 +70,13 @@ class IBMRecompiler:
     """Compiles as ``IBMProvider`` did, from the snapshot that was kept (a ``Recompiler``)."""
 
     async def compile(
-        self, qpy: bytes, calibration: bytes, seed: int, level: int, spec: RunSpec
+        self,
+        qpy: bytes,
+        calibration: bytes,
+        seed: int,
+        level: int,
+        spec: RunSpec,
+        rebind: bool = False,
     ) -> Compiled:
         """Compile in a thread; the same input and versions give the same circuit.
 
@@ -82,6 +88,6 @@ class IBMRecompiler:
                 machine = decoded(calibration).machine
             except ValueError as error:
                 raise CompileError(str(error)) from error
-            return compile_for(machine, qpy, seed, spec, level)
+            return compile_for(machine, qpy, seed, spec, level, rebind=rebind)
 
         return await asyncio.to_thread(work)

@@ -19,6 +19,7 @@ from adapters.ibm._schema import InstanceUsage, read
 from adapters.ibm._submitting import sent
 from adapters.ibm._table import TABLE, Kind
 from adapters.ibm._wire import GivenUp, running_call
+from qsaga.core.caching import Shelf
 from qsaga.core.errors import RunFailed, TransientProviderError
 from qsaga.core.facts import BackendFacts
 from qsaga.core.ports import (
@@ -102,7 +103,9 @@ class IBMProvider:
 
         return await self._calls.run("target", work)
 
-    async def compile(self, qpy: bytes, backend: str, seed: int, spec: RunSpec) -> Compiled:
+    async def compile(
+        self, qpy: bytes, backend: str, seed: int, spec: RunSpec, shelf: Shelf | None = None
+    ) -> Compiled:
         """Transpile with the backend's calibration of now.
 
         Raises:
@@ -113,7 +116,7 @@ class IBMProvider:
 
         def work(connection: Connection) -> Compiled:
             known = self._backends.known(connection, backend, fresh=True)
-            return compile_for(known.machine, qpy, seed, spec)
+            return compile_for(known.machine, qpy, seed, spec, shelf=shelf)
 
         return await self._calls.run("compile", work)
 

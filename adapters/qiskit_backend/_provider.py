@@ -8,17 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import JsonValue
-
 from adapters._threads import Threads
-from adapters.compiling import Machine, compile_for
+from adapters.compiling import Machine, compile_for, target_digest
 from adapters.qiskit_backend._following import Follower
 from adapters.qiskit_backend._journal import Entry, Journal
 from adapters.qiskit_backend._processes import Processes
 from adapters.qiskit_backend._recipes import prepare
 from adapters.qiskit_backend._sending import Attempt, Sender
 from adapters.qiskit_backend._vendor import Vendor, told
-from qsaga.core.contract import canonical_json, digest
+from qsaga.core.caching import Shelf
 from qsaga.core.errors import (
     PermanentProviderError,
     QsagaError,
@@ -160,7 +158,9 @@ class BackendV2Provider:
 
         return await self._call("target", work)
 
-    async def compile(self, qpy: bytes, backend: str, seed: int, spec: RunSpec) -> Compiled:
+    async def compile(
+        self, qpy: bytes, backend: str, seed: int, spec: RunSpec, shelf: Shelf | None = None
+    ) -> Compiled:
         """Transpile with a preset pass manager.
 
         Raises CompileError, PermanentProviderError for an unknown backend.
@@ -168,7 +168,8 @@ class BackendV2Provider:
 
         def work() -> Compiled:
             target = self._fleet.get(backend).target
-            return compile_for(Machine(backend, target, _calibration(target)), qpy, seed, spec)
+            machine = Machine(backend, target, _calibration(target))
+            return compile_for(machine, qpy, seed, spec, shelf=shelf)
 
         return await self._call("compile", work)
 
@@ -346,11 +347,5 @@ class _Fleet:
 
 
 def _calibration(target: Any) -> str:
-    """A digest of what compiling depends on: instructions, their qubits, errors and durations."""
-    described: list[JsonValue] = []
-    for name in sorted(target.operation_names):
-        for qubits, known in (target[name] or {}).items():
-            error = getattr(known, "error", None)
-            duration = getattr(known, "duration", None)
-            described.append([name, list(qubits or ()), repr(error), repr(duration)])
-    return digest(canonical_json([target.num_qubits, *sorted(described, key=repr)]))[:16]
+    """Backends of this kind name no calibration: it is known by what it makes of the target."""
+    return target_digest(target)[:16]

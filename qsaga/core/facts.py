@@ -116,6 +116,25 @@ class HedgeTerms(StrictContract):
     seconds: Seconds | None = None
 
 
+class GateTerms(StrictContract):
+    """What a circuit has to show on a simulator before hardware may run it.
+
+    Args:
+        max_qubits: larger circuits are not simulated.
+        seconds: that the simulation may take.
+        progress: of an optimise job, how far the mean energy of the samples has to be on the way
+            from guessing at random (0) to the best assignment that is known (1).
+        too_large: what becomes of a circuit that cannot be simulated within these limits.
+        verbs: workloads that are checked; empty for all.
+    """
+
+    max_qubits: Annotated[int, Field(ge=1, le=24)] = 20
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    progress: Annotated[float, Field(ge=0, le=1)] = 0.1
+    too_large: Literal["pass", "refuse"] = "pass"
+    verbs: tuple[Verb, ...] = ()
+
+
 class Refusal(Contract):
     """A rung that was considered and not taken, and why."""
 
@@ -143,6 +162,8 @@ class Decision(Contract):
         top_ups: how many more runs may buy the shots that an answer lacks.
         review: what is asked of a person on the rung ``manual``.
         cached_max_age: how old an answer the rung ``cached`` may serve, in seconds.
+        gate: what the circuit has to show on a simulator before hardware may run it; None is
+            nothing.
         shortage: in a plan, why the tenant's budgets would refuse the job.
     """
 
@@ -162,6 +183,7 @@ class Decision(Contract):
     top_ups: int = 0
     review: ApprovalTerms | None = None
     cached_max_age: float | None = None
+    gate: GateTerms | None = None
     shortage: str = ""
     detail: dict[str, JsonValue] = Field(default_factory=dict)
 

@@ -19,12 +19,10 @@ from pydantic import (
 
 from qsaga.core.approval import Person
 from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
+from qsaga.core.shots import Shot, Shots, ShotTarget
 from qsaga.core.states import OPTIMISE_RUNGS, Layer, Rung
 
-MAX_SHOTS = 1_000_000
 MAX_ANGLES = 64
-
-Shots = Annotated[int, Field(ge=1, le=MAX_SHOTS)]
 
 
 class Problem(StrictContract):
@@ -86,13 +84,14 @@ class Qaoa(StrictContract):
         return self
 
 
-class Optimise(StrictContract):
+class Optimise(Shot):
     """Minimise or maximise a named problem."""
 
     kind: Literal["optimise"] = "optimise"
     problem: Problem
     algorithm: Qaoa = Qaoa()
     shots: Shots = 1024
+    target: ShotTarget | None = None
 
 
 class Circuit(StrictContract):
@@ -111,12 +110,13 @@ class Circuit(StrictContract):
         return self
 
 
-class Sample(StrictContract):
+class Sample(Shot):
     """Run a circuit and count its measurement outcomes."""
 
     kind: Literal["sample"] = "sample"
     circuit: Circuit
     shots: Shots = 1024
+    target: ShotTarget | None = None
 
 
 PauliLabel = Annotated[str, StringConstraints(pattern=r"^[IXYZ]+$")]
@@ -147,6 +147,8 @@ TAGS = {
     "experiment",
     "dataset",
     "session",
+    "expect_peak",
+    "reuse",
 }
 """Fields of a request that the first version did not have."""
 
@@ -281,6 +283,11 @@ class JobRequest(StrictContract):
         experiment: what to find it under in the history.
         dataset: version of the data that the input was made from.
         session: the provider session in which its hardware run takes part, if any.
+        expect_peak: of a sample job, the least share of shots that its most frequent outcome is
+            expected to have without noise; where the policy has a gate, a circuit that has not is
+            kept off the hardware.
+        reuse: an earlier answer of the tenant to the same input is served before anything is spent
+            if it is no older, in seconds; the policy's ``cached_max_age`` holds as well.
         requested_by: who asks, where no signed identity says so.
     """
 
@@ -301,6 +308,8 @@ class JobRequest(StrictContract):
     experiment: Slug | None = None
     dataset: Annotated[str, StringConstraints(pattern=r"^[^\n\r]{1,128}$")] | None = None
     session: SessionTerms | None = None
+    expect_peak: Annotated[float, Field(gt=0, le=1)] | None = None
+    reuse: Seconds | None = None
     requested_by: Person | None = None
 
     @model_validator(mode="after")
@@ -314,6 +323,10 @@ class JobRequest(StrictContract):
             raise ValueError(
                 f"route {self.route.value} cannot answer workload {self.workload.kind!r} "
                 "(allowed: hardware, simulator)"
+            )
+        if self.expect_peak is not None and self.workload.kind != "sample":
+            raise ValueError(
+                f"expect_peak says nothing of workload {self.workload.kind!r} (allowed: sample)"
             )
         if self.route is Rung.OTHER_BACKEND:
             raise ValueError(

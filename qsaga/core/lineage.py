@@ -34,6 +34,7 @@ class Lineage(Contract):
         qubits: of the circuit before it was compiled.
         parameter_sets: number of parameter sets in the PUB.
         shots: asked for in each.
+        encoded_before: the model and the circuit were those of an earlier job of the tenant.
         encoded_bytes: of the model or, where there is none, of the circuit before compilation.
         payload_bytes: of the compiled circuit as it was sent, in QPY.
         measurements: in the compiled circuit.
@@ -57,6 +58,7 @@ class Lineage(Contract):
     qubits: int | None = None
     parameter_sets: int | None = None
     shots: int | None = None
+    encoded_before: bool = False
     encoded_bytes: int | None = None
     payload_bytes: int | None = None
     measurements: int | None = None
@@ -110,6 +112,7 @@ def lineage_of(
         qubits=encoded.qubits if encoded and circuit else None,
         parameter_sets=encoded.parameter_sets if encoded and ran else None,
         shots=encoded.spec.shots if encoded and ran else None,
+        encoded_before=bool(encoded and encoded.from_cache),
         encoded_bytes=kept.size if kept else None,
         payload_bytes=facts.payload_bytes if facts else None,
         measurements=facts.measurements if facts else None,

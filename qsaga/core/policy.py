@@ -22,13 +22,14 @@ from qsaga.core.facts import (
     Environment,
     Facts,
     Forecast,
+    GateTerms,
     HedgeTerms,
     Refusal,
     Verb,
     as_sensitive,
 )
 from qsaga.core.jobs import Sensitivity
-from qsaga.core.ladder import ManualReview, closed_rungs
+from qsaga.core.ladder import ManualReview, closed_rungs, gate_of
 from qsaga.core.ledger import Currency
 from qsaga.core.states import HARDWARE_RUNGS, OPTIMISE_RUNGS, Rung
 
@@ -138,11 +139,13 @@ class Policy(StrictContract):
         version: named in every decision.
         hardware: what is assumed of hardware.
         simulator_max_qubits: larger circuits are not simulated.
-        exact_max_variables: up to so many variables the rung ``exact`` tries every assignment.
+        exact_max_variables: larger models are not given to the rung ``exact``. Up to 20 variables
+            it tries every assignment, beyond that it searches with CP-SAT.
         cached_max_age: how old an answer to the same input the rung ``cached`` may serve, in
             seconds; None serves none.
         hedge: classical work beside the hardware for optimise jobs whose ladder has annealing;
             None is none.
+        gate: what a circuit has to show on a simulator before hardware may run it; None is nothing.
         top_ups: how many more hardware runs, within the job's budgets, may buy the shots or the
             precision that an answer lacks.
         review: who is asked on the rung ``manual``.
@@ -155,9 +158,10 @@ class Policy(StrictContract):
     version: str
     hardware: HardwareTerms = HardwareTerms()
     simulator_max_qubits: Annotated[int, Field(ge=1, le=32)] = 24
-    exact_max_variables: Annotated[int, Field(ge=1, le=24)] = 20
+    exact_max_variables: Annotated[int, Field(ge=1, le=10_000)] = 200
     cached_max_age: Seconds | None = None
     hedge: HedgeTerms | None = None
+    gate: GateTerms | None = None
     top_ups: Annotated[int, Field(ge=0, le=5)] = 0
     review: ManualReview = ManualReview()
     ladders: dict[Verb, Annotated[tuple[Rung, ...], Field(min_length=1)]]
@@ -289,6 +293,7 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         on_expiry=asks.on_expiry if asks else "end",
         alternates=fitting[1:] if Rung.OTHER_BACKEND in open_rungs else (),
         hedge=policy.hedge if hedged else None,
+        gate=gate_of(policy.gate, facts, open_rungs),
         top_ups=policy.top_ups,
         review=policy.review.terms() if Rung.MANUAL in open_rungs else None,
         cached_max_age=policy.cached_max_age,

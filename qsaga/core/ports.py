@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
+from qsaga.core.caching import Shelf
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import BackendFacts
 from qsaga.core.jobs import Qaoa
@@ -225,8 +226,13 @@ class QuantumProvider(Protocol):
     async def target(self, backend: str) -> CompileTarget:
         """What the backend compiles to now."""
 
-    async def compile(self, qpy: bytes, backend: str, seed: int, spec: RunSpec) -> Compiled:
-        """Transpile to the backend's ISA. Raises CompileError if the circuit does not fit."""
+    async def compile(
+        self, qpy: bytes, backend: str, seed: int, spec: RunSpec, shelf: Shelf | None = None
+    ) -> Compiled:
+        """Transpile to the backend's ISA. Raises CompileError if the circuit does not fit.
+
+        ``shelf`` has what was compiled before, for the calibration of now or earlier ones.
+        """
 
     async def find(self, tag: str) -> tuple[RemoteJob, ...]:
         """All jobs that carry the tag, oldest first; ended ones too."""
@@ -283,10 +289,17 @@ class Recompiler(Protocol):
     """Compiles for a backend as it once was calibrated; needs no account and no network."""
 
     async def compile(
-        self, qpy: bytes, calibration: bytes, seed: int, level: int, spec: RunSpec
+        self,
+        qpy: bytes,
+        calibration: bytes,
+        seed: int,
+        level: int,
+        spec: RunSpec,
+        rebind: bool = False,
     ) -> Compiled:
         """As ``QuantumProvider.compile``, ``level`` being the optimisation level then.
 
+        ``rebind`` says that the circuit was bound from a template (``CircuitFacts.bound_from``).
         Raises CompileError, also where the calibration cannot be read.
         """
 

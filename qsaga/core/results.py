@@ -20,6 +20,7 @@ class Confidence(StrEnum):
     """How far an answer can be trusted, each a claim with its evidence in ``Quality``."""
 
     PROVEN_OPTIMAL = "proven_optimal"
+    BOUNDED_GAP = "bounded_gap"
     BETTER_THAN_BASELINE = "better_than_baseline"
     FEASIBLE = "feasible"
     INTERVAL = "interval"
@@ -48,7 +49,11 @@ class Quality(Contract):
         raw_mean: mean objective of the samples as measured, over those that are feasible.
         feasible_share: share of the samples as measured that are feasible, 0 to 1.
         baseline: objective of a greedy classical construction on the same input.
+        baseline_by: what that construction is called.
+        gain: by how much the answer is better than the baseline, negative where it is worse.
         bound: no answer can be better than this; None if no bound is known.
+        bound_by: who says so: ``problem``, or a solver with its version.
+        gap: how far the bound is from ``objective``: nothing better by more than that exists.
         histogram: objectives of the samples as measured.
     """
 
@@ -59,7 +64,11 @@ class Quality(Contract):
     raw_mean: float | None = None
     feasible_share: Annotated[float, Field(ge=0, le=1)] | None = None
     baseline: float | None = None
+    baseline_by: str | None = None
+    gain: float | None = None
     bound: float | None = None
+    bound_by: str | None = None
+    gap: float | None = None
     confidence: Confidence = Confidence.UNVERIFIED
     histogram: Histogram | None = None
 
@@ -74,11 +83,16 @@ class OptimiseAnswer(Contract):
 
 
 class SampleAnswer(Contract):
-    """Counts for each classical register: bit string (bit 0 rightmost) to number of shots."""
+    """Counts for each classical register: bit string (bit 0 rightmost) to number of shots.
+
+    ``half_width`` is that of the widest 95 % interval of a frequency: how far, by chance alone, the
+    share of an outcome may be from its probability. None where nothing that was run is known.
+    """
 
     kind: Literal["sample"] = "sample"
     counts: dict[str, dict[str, int]]
     shots: int
+    half_width: float | None = None
     confidence: Confidence = Confidence.SAMPLED
 
 
@@ -101,12 +115,30 @@ class Unanswered(Contract):
     layer: Layer | None = None
 
 
+class BoundFrom(Contract):
+    """The compiled template that a circuit was made of by putting its angles in.
+
+    Args:
+        key: of the template: backend, calibration, structure, options, versions.
+        from_cache: it was there; otherwise it was compiled for this circuit.
+        angles: that were put in.
+        full_two_qubit_gates: of the first circuit of this structure, compiled with its angles;
+            None where there were no angles to put in.
+    """
+
+    key: str
+    from_cache: bool = False
+    angles: int = 0
+    full_two_qubit_gates: int | None = None
+
+
 class CircuitFacts(Contract):
     """What was compiled, and for what.
 
     ``layout[i]`` is the physical qubit of virtual qubit i at the end; ``sha256`` is over the
     instructions, so it does not depend on how they were written down; ``payload_bytes`` is the
-    size in QPY; ``transpiler`` has the options and passes that were used, and their versions.
+    size in QPY; ``transpiler`` has the options and passes that were used, and their versions;
+    ``bound_from`` is the template that it was bound from, None where it was compiled in full.
     """
 
     backend: str
@@ -121,6 +153,7 @@ class CircuitFacts(Contract):
     measurements: int | None = None
     payload_bytes: int | None = None
     transpiler: dict[str, JsonValue] = Field(default_factory=dict)
+    bound_from: BoundFrom | None = None
 
 
 class Provenance(Contract):
@@ -192,11 +225,33 @@ class Compensation(Contract):
     detail: str = ""
 
 
+class Contender(Contract):
+    """One of several answers to the same input, checked like the others.
+
+    ``result`` is the output that it was made from; ``run_id`` the hardware run, where it was one.
+    """
+
+    rung: Rung
+    provider: str
+    backend: str | None = None
+    run_id: str | None = None
+    objective: float
+    confidence: Confidence = Confidence.UNVERIFIED
+    result: ArtefactRef | None = None
+
+
 class Comparison(Contract):
     """Hardware and our own machines on the same input, each with its best verified objective.
 
-    ``gain`` is by how much hardware was better, negative where it was worse, in the unit of the
-    objective; ``served`` is the rung whose answer was served.
+    Args:
+        hardware: objective of the best answer from hardware.
+        classical: objective of the best answer from elsewhere.
+        classical_rung: where that came from.
+        gain: by how much hardware was better, negative where it was worse, in the unit of the
+            objective.
+        served: the rung whose answer was served.
+        rule: by which that one was chosen.
+        contenders: every answer that stood the check, in the order in which they came.
     """
 
     hardware: float
@@ -204,6 +259,8 @@ class Comparison(Contract):
     classical_rung: Rung
     gain: float
     served: Rung
+    rule: str = ""
+    contenders: tuple[Contender, ...] = ()
 
 
 class JobResult(Contract):

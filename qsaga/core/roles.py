@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from qsaga.core.gate import GateStep
 from qsaga.core.rung_steps import ExactStep, LearnedStep
 from qsaga.core.sessions import CloseStep as CloseSessionStep
 from qsaga.core.sessions import JoinStep, LookStep, OpenStep
@@ -56,6 +57,7 @@ ROLE_OF: Mapping[Callable[..., Any], WorkerRole] = {
     SimulateStep.simulate: WorkerRole.SOLVE,
     VerifyStep.verify: WorkerRole.SOLVE,
     ExactStep.exact: WorkerRole.SOLVE,
+    GateStep.gate: WorkerRole.SOLVE,
     LearnedStep.learned: WorkerRole.SOLVE,
     WatchStep.watch: WorkerRole.WATCH,
 }

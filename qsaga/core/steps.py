@@ -35,6 +35,7 @@ class Encoded(Contract):
         variables: of the model.
         couplings: of the model.
         parameter_sets: of the circuit, each of which is run with all shots.
+        from_cache: made for an earlier job of the tenant with the same input.
     """
 
     model: ArtefactRef | None
@@ -47,14 +48,19 @@ class Encoded(Contract):
     variables: int | None = None
     couplings: int | None = None
     parameter_sets: int | None = None
+    from_cache: bool = False
 
 
 class EncodeInput(Contract):
-    """``circuit_wanted`` is False where no rung of the ladder runs one."""
+    """``circuit_wanted`` is False where no rung of the ladder runs one.
+
+    ``tenant`` is whose encoded problems may be used; empty uses none.
+    """
 
     workload: Workload
     circuit_wanted: bool
     max_seconds: int | None = None
+    tenant: str = ""
 
 
 class EncodeStep(ABC):
@@ -170,6 +176,7 @@ class CloseInput(Contract):
         request: as it was asked.
         holds: for so many hardware runs something may be held, whether begun or not.
         incumbent: what the best samples so far were kept under; they are dropped.
+        searched: the same of the rung ``exact``.
     """
 
     result: JobResult
@@ -179,6 +186,7 @@ class CloseInput(Contract):
     request: JobRequest | None = None
     holds: int = 1
     incumbent: str = ""
+    searched: str = ""
 
 
 class CloseStep(ABC):
@@ -194,12 +202,16 @@ class CloseStep(ABC):
 
 
 class CompileInput(Contract):
-    """A circuit and the backend it is for."""
+    """A circuit and the backend it is for.
+
+    ``tenant`` is whose compiled templates may be used; empty uses none.
+    """
 
     circuit: ArtefactRef
     backend: str
     seed: int
     spec: RunSpec
+    tenant: str = ""
 
 
 class CompiledCircuit(Contract):

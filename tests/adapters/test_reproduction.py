@@ -22,6 +22,7 @@ from activities.reproduction import Reproducer
 from adapters.aer import AerSimulator
 from adapters.annealing import NealSolver, steepest_descent
 from adapters.artefacts import FolderArtefacts
+from adapters.cache import FolderCache
 from adapters.circuits import QiskitCircuitReader
 from adapters.ibm import IBMProvider, IBMRecompiler
 from adapters.incumbents import FolderIncumbents
@@ -82,6 +83,7 @@ class Bench:
     artefacts: FolderArtefacts
     folder: Path
     provider: IBMProvider
+    cache: FolderCache | None = None
 
     def reproducer(self, software: dict[str, str] | None = None) -> Reproducer:
         return Reproducer(
@@ -96,9 +98,13 @@ class Bench:
 
     async def hardware(self, request: JobRequest, encoded: Encoded) -> Raw:
         assert encoded.circuit is not None
-        compiled = await Compile(self.artefacts, self.provider).compile(
+        compiled = await Compile(self.artefacts, self.provider, self.cache).compile(
             CompileInput(
-                circuit=encoded.circuit, backend=BACKEND, seed=request.seed, spec=encoded.spec
+                circuit=encoded.circuit,
+                backend=BACKEND,
+                seed=request.seed,
+                spec=encoded.spec,
+                tenant=request.tenant,
             )
         )
         job = await self.provider.submit(
@@ -243,6 +249,24 @@ async def test_a_hardware_job_is_compiled_to_the_same_circuit_without_the_servic
     after = ibm_emulator.control.requests()
     assert {k for k in after if after[k] != before.get(k) and "control" not in k} == set()
     assert bench.blobs() == blobs, "the record has grown"
+
+
+async def test_a_circuit_that_was_bound_from_the_cache_is_made_again_without_it(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.cache = FolderCache(tmp_path / "cache")
+    for number, gamma in enumerate((0.3, 0.7)):
+        algorithm = {"depth": 1, "angles": "given", "gammas": [gamma], "betas": [-0.4]}
+        record = await bench.record(maxcut() | {"algorithm": algorithm}, Rung.HARDWARE)
+        assert record.result is not None and record.result.provenance is not None
+        facts = record.result.provenance.circuit
+        assert facts is not None and facts.bound_from is not None
+        assert facts.bound_from.from_cache is bool(number)
+        bench.cache.drop("default" if number else "stranger")
+        found = await bench.reproducer().reproduce(record)
+        assert told(found)["compiled circuit"] is True
+        assert found.same
+        assert check(found, "transpiler").same
 
 
 async def test_counts_of_a_simulator_are_the_same(bench: Bench) -> None:

@@ -109,6 +109,7 @@ async def test_files_that_nobody_refers_to_are_deleted(
         # Temporal still has the histories of both.
         swept = {each.store: each for each in (await scheduled(two, "sweep")).swept}
         assert swept["artefacts"].deleted == counted.swept[0].garbage
+        assert "cache entries" in swept
         assert swept["artefacts"].deleted_bytes == counted.swept[0].garbage_bytes > 0
         assert {path for path in files_of(folder) if "artefacts" in path.parts} == {
             path for path in needed if "artefacts" in path.parts

@@ -1,0 +1,49 @@
+"""The activity contract of the simulator gate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from qsaga.core.contract import ArtefactRef, Contract
+from qsaga.core.facts import GateTerms
+from qsaga.core.jobs import Workload
+from qsaga.core.ports import RunSpec
+
+
+class GateInput(Contract):
+    """A circuit that hardware is to run, and what it has to show before.
+
+    ``peak`` is the least share of shots that its most frequent outcome has to have; None is any.
+    """
+
+    workload: Workload
+    circuit: ArtefactRef
+    model: ArtefactRef | None
+    spec: RunSpec
+    seed: int
+    terms: GateTerms
+    peak: float | None = None
+
+
+class GateVerdict(Contract):
+    """Whether a circuit may go to hardware.
+
+    ``simulated`` is False where it was too large or took too long; ``measured`` has the figures
+    that were compared.
+    """
+
+    passed: bool
+    simulated: bool
+    reason: str
+    measured: dict[str, float] = {}
+
+
+class GateStep(ABC):
+    """Look at a circuit on a simulator before it may cost money."""
+
+    @activity.defn(name="gate")
+    @abstractmethod
+    async def gate(self, given: GateInput) -> GateVerdict:
+        """A circuit that the simulator cannot run does not pass."""

@@ -1,0 +1,68 @@
+"""The simulator gate of a job: asked once, before the first run on hardware."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from qsaga.core.facts import GateTerms
+    from qsaga.core.gate import GateInput, GateStep, GateVerdict
+    from qsaga.core.jobs import JobRequest
+    from qsaga.core.states import Layer
+    from qsaga.core.steps import Encoded, Raw
+    from workflows.hardware_rung import circuit_of
+    from workflows.layers import Allowance, LayerEnded, Stopwatch
+
+
+class SimulatorGate:
+    """Keeps a circuit off the hardware that shows nothing on a simulator.
+
+    Args:
+        request: the job's.
+        watch: takes the time.
+        time: what the job may use of it.
+    """
+
+    def __init__(self, request: JobRequest, watch: Stopwatch, time: Allowance) -> None:
+        self._request, self._watch, self._time = request, watch, time
+        self._verdict: GateVerdict | None = None
+
+    async def admit(self, terms: GateTerms | None, encoded: Encoded) -> None:
+        """Raises LayerEnded where the circuit may not go to hardware, for each rung again."""
+        if terms is None:
+            return
+        if self._verdict is None:
+            self._verdict = await self._judged(terms, encoded)
+        if not self._verdict.passed:
+            reason = f"simulator gate: {self._verdict.reason}"
+            raise LayerEnded(Layer.SIMULATE, reason, timed_out=False)
+
+    def labelled(self, raw: Raw) -> Raw:
+        """The output of a run with what the gate said before it."""
+        if self._verdict is None:
+            return raw
+        verdict = self._verdict.model_dump(mode="json")
+        return raw.model_copy(update={"detail": {**raw.detail, "gate": verdict}})
+
+    async def _judged(self, terms: GateTerms, encoded: Encoded) -> GateVerdict:
+        if encoded.qubits > terms.max_qubits:
+            return GateVerdict(
+                passed=terms.too_large == "pass",
+                simulated=False,
+                reason=f"not simulated: {encoded.qubits} qubits, the policy simulates up to "
+                f"{terms.max_qubits}",
+            )
+        return await self._watch.step(
+            Layer.SIMULATE,
+            self._time.of(Layer.SIMULATE),
+            GateStep.gate,
+            GateInput(
+                workload=self._request.workload,
+                circuit=circuit_of(encoded),
+                model=encoded.model,
+                spec=encoded.spec,
+                seed=self._request.seed,
+                terms=terms,
+                peak=self._request.expect_peak,
+            ),
+        )
