@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 # make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 
-.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-qaoa bench-requests bench-problems chaos chaos-full chaos-provider test-system test-account clean
+.PHONY: help setup demo test lint format doctor schemas record-histories bench-overhead bench-ledger bench-faults bench-qaoa bench-requests bench-problems bench-solvers bench-compile chaos chaos-full chaos-provider test-system test-account clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -86,6 +86,14 @@ bench-requests: ## requests to the provider by runs that wait, and how soon the 
 bench-problems: ## every published instance in data/: value, best known, gap, seconds (ARGS="--seconds 20")
 	@sh tools/python.sh -m tools.bootstrap --for develop
 	@$(BIN)/python -m benchmarks.problems $(ARGS)
+
+bench-solvers: ## the annealing portfolio beside neal, tabu, OpenJij and CP-SAT (ARGS="--seconds 1 --seeds 3")
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m benchmarks.solvers $(ARGS)
+
+bench-compile: ## binding of cached circuits against compiling, hits under a mixed load, extra gates
+	@sh tools/python.sh -m tools.bootstrap --for develop
+	@$(BIN)/python -m benchmarks.compile $(ARGS)
 
 chaos: ## workers, emulator and Temporal killed -9 at a sample of points, then 500 jobs (ARGS="--seed 8")
 	@sh tools/python.sh -m tools.bootstrap --for test

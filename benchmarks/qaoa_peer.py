@@ -38,7 +38,8 @@ def qiskit_optimization(asked: dict[str, Any], shots: int) -> dict[str, float]:
     solver = MinimumEigenOptimizer(QAOA(sampler, COBYLA(), reps=asked["depth"]))
     found = solver.solve(program)
     return {
-        "".join(str(int(x)) for x in sample.x): sample.probability for sample in found.raw_samples
+        "".join(str(int(x)) for x in sample.x): sample.probability
+        for sample in found.raw_samples or ()
     }
 
 

@@ -34,6 +34,8 @@ QUIET, CALM = 0.15, 5
 """The worker is at rest when it used less than this share of a core for so many seconds."""
 LOOKS = 20
 WATCHED = "SELECT count(*) FROM runs WHERE watched IS NOT NULL"
+ENDED = "SELECT count(*) FROM jobs WHERE closed IS NOT NULL"
+"""A machine that is too busy makes the provider look away: such a job is answered beside it."""
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 
 
@@ -102,16 +104,19 @@ class Crowd:
 
     async def count(self) -> int:
         """How many these are."""
+        return await self._number(WATCHED)
+
+    async def _number(self, query: str) -> int:
         async with self._engine.connect() as connection:
-            return int(await connection.scalar(text(WATCHED)) or 0)
+            return int(await connection.scalar(text(query)) or 0)
 
     async def grow(self, size: int) -> None:
         """Start jobs until so many wait."""
         began = told = time.monotonic()
         first = count = await self.count()
         while count < size:
-            free = AT_ONCE - (self._started - count)
-            for _ in range(min(free, size - self._started)):
+            under_way = self._started - await self._number(ENDED) - count
+            for _ in range(min(AT_ONCE, size - count) - under_way):
                 await self._client.start(bell(seed=self._seed, budgets=BUDGETS))
                 self._started += 1
             await asyncio.sleep(0.2)

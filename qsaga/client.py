@@ -22,16 +22,18 @@ from qsaga.core.contract import Slug
 from qsaga.core.errors import KeyConflict, NoSuchJob, Unreachable
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest, Optimise
+from qsaga.core.loops import HYBRID_LOOP, LoopRequest, LoopStatus
 from qsaga.core.operations import Operation, OperationReport
 from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import PLAN_JOB, QUANTUM_JOB, STATUS
 from qsaga.core.states import JobState, Layer
 from qsaga.core.validation import invalid_request
 from qsaga.handle import JobHandle
+from qsaga.loop_handle import LoopHandle
 from qsaga.problems.registry import parse
 from qsaga.settings import Settings
 
-__all__ = ["JobHandle", "QsagaClient", "check", "tenant_name"]
+__all__ = ["JobHandle", "LoopHandle", "QsagaClient", "check", "tenant_name"]
 
 WORKER_SLACK = 30.0
 """Seconds for a worker to take up a plan, beside the budget of admission."""
@@ -87,21 +89,24 @@ class QsagaClient:
             # all the same, and the worker that comes refuses it if it must.
             with suppress(NoWorker):
                 await self._plan(request, EARLY_CHECK)
-        with translated(request.job_id):
-            try:
-                await self.temporal.start_workflow(
-                    QUANTUM_JOB,
-                    request,
-                    id=request.job_id,
-                    task_queue=self._settings.temporal.task_queue,
-                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                    # Told apart from a new job, so that only a repeated key costs a look-up.
-                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    memo={PAYLOAD_HASH: request.payload_hash()},
-                )
-            except WorkflowAlreadyStartedError:
-                await self._same_payload(request)
+        await self._begin(QUANTUM_JOB, request)
         return self.job(request.job_id)
+
+    async def submit_loop(self, request: LoopRequest) -> LoopHandle:
+        """Start the loop, or find it if the same key was used for the same payload before.
+
+        Raises:
+            KeyConflict: the key belongs to a loop with another payload.
+            Unreachable: Temporal does not answer.
+        """
+        if request.requested_by is None:
+            request = request.model_copy(update={"requested_by": caller_name(self._settings)})
+        await self._begin(HYBRID_LOOP, request)
+        return self.loop(request.job_id)
+
+    def loop(self, loop_id: str) -> LoopHandle:
+        """The handle of a loop by its id, ``tenant/loop/key``."""
+        return LoopHandle(self.temporal, loop_id)
 
     async def run(self, request: JobRequest, seconds: float | None = None) -> JobResult:
         """Start the job and wait for its result."""
@@ -194,6 +199,22 @@ class QsagaClient:
             raise NoWorker(queue, limit) from error
         return decision
 
+    async def _begin(self, kind: str, request: JobRequest) -> None:
+        with translated(request.job_id):
+            try:
+                await self.temporal.start_workflow(
+                    kind,
+                    request,
+                    id=request.job_id,
+                    task_queue=self._settings.temporal.task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                    # Told apart from a new job, so that only a repeated key costs a look-up.
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    memo={PAYLOAD_HASH: request.payload_hash()},
+                )
+            except WorkflowAlreadyStartedError:
+                await self._same_payload(request)
+
     async def _exists(self, job_id: str) -> bool:
         try:
             described = await self.temporal.get_workflow_handle(job_id).describe()
@@ -210,7 +231,8 @@ class QsagaClient:
             PAYLOAD_HASH, None, type_hint=str
         )
         if known is None:  # started by a plain client without the memo
-            known = (await handle.query(STATUS, result_type=JobStatus)).payload_hash
+            kind = LoopStatus if isinstance(request, LoopRequest) else JobStatus
+            known = (await handle.query(STATUS, result_type=kind)).payload_hash
         if known != request.payload_hash():
             raise KeyConflict(
                 f"key: {request.job_id!r} belongs to a job with another payload "

@@ -67,7 +67,7 @@ def default_of(kind: type[Contract], name: str) -> Any:
 def fixed(kind: type[Contract], name: str) -> bool:
     """Whether a field can have one value only, as a version or a discriminator."""
     schema = kind.model_json_schema()["properties"][name]
-    return "const" in schema
+    return "const" in schema or schema.get("type") == "null"
 
 
 def freeze() -> list[Path]:

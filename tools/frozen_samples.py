@@ -35,6 +35,7 @@ _ONE_ANSWER = {
     "counts": {"assignment": OMIT, "values": OMIT, "standard_errors": OMIT},
     "values": {"assignment": OMIT, "counts": OMIT, "values": [0.5], "standard_errors": [0.25]},
 }
+_SAMPLE = {"kind": "sample", "circuit": {"source": "a-name"}}
 MOST: dict[str, tuple[dict[str, Any], ...]] = {
     "ApprovalDecision": ({"verdict": "approve"},),
     "ApprovalRule": ({"always": OMIT},),
@@ -43,7 +44,12 @@ MOST: dict[str, tuple[dict[str, Any], ...]] = {
     "Policy": ({"ladders": LADDERS, "rules": [_RULE]},),
     "Qaoa": ({"depth": 1, "angles": "given", "gammas": [0.5], "betas": [0.25]},),
     "SuppliedAnswer": tuple(_ONE_ANSWER.values()),
-    "JobRequest": ({"route": "hardware"},),
+    "JobRequest": (
+        {"route": "hardware", "expect_peak": OMIT},
+        {"route": "hardware", "workload": _SAMPLE},
+    ),
+    "LoopInput": ({"route": "hardware"},),
+    "LoopRequest": ({"route": "hardware"},),
     "Resolution": (
         {"verdict": "jobs", "charges": OMIT},
         {"verdict": "charged", "jobs": OMIT},
@@ -109,6 +115,8 @@ def candidates(hint: Any) -> Iterator[Any]:
                 yield from candidates(part)
     elif origin in (tuple, list, frozenset, set):
         yield [_first(parts[0])] if parts else []
+    elif hint is type(None):
+        yield None
     elif origin is dict:
         yield {_first(parts[0]): _first(parts[1])}
     elif isinstance(hint, type) and issubclass(hint, Contract):

@@ -20,6 +20,7 @@ TOLD = (
     "watcher",
     "sessions",
     "ladder",
+    "loops",
 )
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from qsaga.core.approval import ApprovalDecision, ApprovalRecord
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
+from qsaga.core.loops import LoopRequest, LoopResult, LoopStatus
 from qsaga.core.operations import OperationInput, OperationReport
 from qsaga.core.policy import Policy, PriceList
 from qsaga.core.records import JobRecord, Notice
@@ -35,6 +36,9 @@ CONTRACTS = (
     OperationReport,
     Notice,
     PriceList,
+    LoopRequest,
+    LoopResult,
+    LoopStatus,
 )
 
 

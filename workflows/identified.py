@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -35,6 +35,7 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 from temporalio.worker import (
+    ContinueAsNewInput,
     ExecuteWorkflowInput,
     HandleSignalInput,
     HandleUpdateInput,
@@ -54,6 +55,7 @@ with workflow.unsafe.imports_passed_through():
 
     from qsaga.core.errors import Forbidden, QsagaError, Unauthenticated
     from qsaga.core.identity import CALLER_HEADER, SEAL_HEADER, Caller
+    from qsaga.core.runs import QUANTUM_JOB
     from qsaga.core.seals import (
         CHECK_CALLER,
         CHECK_SEAL,
@@ -231,8 +233,15 @@ class _Outbound(WorkflowOutboundInterceptor):
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
         info = workflow.info()
         mac = _seal(about_child(info.workflow_id, info.run_id, input.id))
-        input.headers = _with(input.headers, {SEAL_HEADER: mac})
+        added = {SEAL_HEADER: mac}
+        if input.workflow == QUANTUM_JOB:  # admitted for whoever started the loop
+            added[CALLER_HEADER] = start_token()
+        input.headers = _with(input.headers, added)
         return await super().start_child_workflow(input)
+
+    def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
+        input.headers = _with(input.headers, {CALLER_HEADER: start_token()})
+        super().continue_as_new(input)
 
     async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
         input.headers = _with(input.headers, self._sealed(input.workflow_id, input.signal))

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from qsaga.cli import books, jobs, keys, people, problems, quarantine, records
+from qsaga.cli import books, jobs, keys, loops, people, problems, quarantine, records
 from qsaga.core.errors import QsagaError
 
 INTERRUPTED = 130
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Durable hybrid quantum-classical jobs: each ends with an accountable answer.",
 )
-for part in (jobs, people, quarantine, books, records):
+for part in (jobs, loops, people, quarantine, books, records):
     app.add_typer(part.app)
 app.add_typer(books.tenant, name="tenant")
 app.add_typer(keys.app, name="keys")

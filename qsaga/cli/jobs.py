@@ -16,6 +16,7 @@ from rich.text import Text
 from qsaga.cli import details, views
 from qsaga.cli.console import AsJson, Job, err, out, print_json, settings, with_client
 from qsaga.cli.doctor import examine
+from qsaga.cli.loops import cancel_loop, is_loop, show_loop, watch_loop
 from qsaga.cli.requests import Options, plain, request_from, split_job
 from qsaga.client import JobHandle, QsagaClient
 from qsaga.core.errors import InvalidRequest, NoSuchJob, PolicyRefused
@@ -141,7 +142,9 @@ def run_job(
 
 @app.command()
 def watch(job: Job, *, json: AsJson = False) -> None:
-    """Show each change of a job until it ends, then its result."""
+    """Show each change of a job or loop until it ends, then its result."""
+    if is_loop(job):
+        raise typer.Exit(watch_loop(job, json=json))
     raise typer.Exit(with_client(lambda client: _follow(client.job(split_job(job)), json)))
 
 
@@ -154,7 +157,10 @@ def show(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Show all that is known of a job, also what is long ended."""
+    """Show all that is known of a job or loop, of a job also what is long ended."""
+    if is_loop(job):
+        show_loop(job, json=json)
+        return
     told = with_client(lambda client: _known(client.job(split_job(job))))
     if picture is not None:
         _draw(with_client(lambda client: client.job(split_job(job)).record()), picture)
@@ -187,7 +193,10 @@ def explain(job: Job, *, json: AsJson = False) -> None:
 
 @app.command()
 def cancel(job: Job) -> None:
-    """Ask a job to end. What it holds at a provider is cancelled and accounted for."""
+    """Ask a job or loop to end. What it holds at a provider is cancelled and accounted for."""
+    if is_loop(job):
+        cancel_loop(job)
+        return
 
     async def work(client: QsagaClient) -> None:
         handle = client.job(split_job(job))

@@ -87,21 +87,26 @@ def request_from(path: Path, options: Options) -> JobRequest:
     return unnamed.model_copy(update={"key": _key(path, unnamed)})
 
 
-def _whole_request(path: Path, options: Options) -> dict[str, Any] | None:
-    """The file as a job request; None if it is a problem file."""
-    if options.problem or options.format or path.suffix.lower() not in (".json", ".toml"):
-        return None
+def document(path: Path) -> Any:
+    """What a JSON or TOML file holds. Raises InvalidRequest with the file and its line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InvalidRequest(str(path), f"cannot be read: {reason}") from error
     try:
-        data = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        return tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"{path}:{error.lineno}", f"no JSON: {error.msg}") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequest(str(path), f"no TOML: {error}") from error
+
+
+def _whole_request(path: Path, options: Options) -> dict[str, Any] | None:
+    """The file as a job request; None if it is a problem file."""
+    if options.problem or options.format or path.suffix.lower() not in (".json", ".toml"):
+        return None
+    data = document(path)
     if isinstance(data, dict) and data.get("type") == "BinaryQuadraticModel":
         return None
     if not isinstance(data, dict) or "workload" not in data:

@@ -9,14 +9,14 @@ import pytest_asyncio
 from temporalio import activity
 
 import worker
-from qsaga.core import admission, oversight, rung_steps, sessions, steps
+from qsaga.core import admission, gate, loop_steps, oversight, rung_steps, sessions, steps
 from qsaga.core.seals import CHECK_CALLER, CHECK_SEAL
 from qsaga.settings import IBMSettings, Settings
 from workflows.registered import WORKFLOWS
 
 CONTRACTS = {
     defined.name: method
-    for module in (admission, oversight, rung_steps, sessions, steps)
+    for module in (admission, gate, loop_steps, oversight, rung_steps, sessions, steps)
     for kind in vars(module).values()
     if inspect.isclass(kind) and issubclass(kind, ABC)
     for method in vars(kind).values()
@@ -47,7 +47,7 @@ def test_every_contract_is_implemented_and_nothing_else(
     implementations: dict[str, object],
 ) -> None:
     assert set(implementations) == set(CONTRACTS) | OF_THE_INTERCEPTOR
-    assert len(CONTRACTS) == 28
+    assert len(CONTRACTS) == 30
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
@@ -64,6 +64,7 @@ def test_workflows_are_registered_under_their_public_names() -> None:
     assert names == {
         "QuantumJob",
         "HardwareRun",
+        "HybridLoop",
         "PlanJob",
         "Operation",
         "Watch",

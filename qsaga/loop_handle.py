@@ -1,0 +1,71 @@
+"""The handle of one variational loop: follow it, await its result, end it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from qsaga.calls import translated
+from qsaga.core.loops import LoopResult, LoopStatus
+from qsaga.core.runs import STATUS
+
+
+class LoopHandle:
+    """One loop, for as long as Temporal keeps it. Its jobs have handles of their own.
+
+    Args:
+        client: of Temporal.
+        loop_id: ``tenant/loop/key``.
+    """
+
+    def __init__(self, client: Client, loop_id: str) -> None:
+        self.loop_id = loop_id
+        self._loop = client.get_workflow_handle(loop_id, result_type=LoopResult)
+
+    async def result(self, seconds: float | None = None) -> LoopResult:
+        """Wait for the end of the loop.
+
+        Args:
+            seconds: how long to wait; None waits as long as it takes.
+
+        Raises:
+            InvalidRequest: the worker refused the request; nothing was run.
+            Unauthenticated, Forbidden, KeyConflict: its first jobs were refused.
+            NoSuchJob: Temporal knows nothing under this id.
+            TimeoutError: the loop had not ended after ``seconds``.
+        """
+        with translated(self.loop_id):
+            return await asyncio.wait_for(self._loop.result(), seconds)
+
+    async def progress(self) -> LoopStatus:
+        """Where the loop stands now."""
+        with translated(self.loop_id):
+            status: LoopStatus = await self._loop.query(STATUS, result_type=LoopStatus)
+        return status
+
+    async def watch(self, interval: float = 0.5) -> AsyncIterator[LoopStatus]:
+        """Each change of the loop until it ends, however it ends."""
+        seen: LoopStatus | None = None
+        while True:
+            now = await self.progress()
+            if now != seen:
+                seen = now
+                yield now
+            if now.state.final or not await self._at_work():
+                return
+            await asyncio.sleep(interval)
+
+    async def cancel(self) -> None:
+        """Ask the loop and its running jobs to end: the best point so far is its answer.
+
+        Safe to repeat.
+        """
+        with translated(self.loop_id):
+            await self._loop.cancel()
+
+    async def _at_work(self) -> bool:
+        with translated(self.loop_id):
+            described = await self._loop.describe()
+        return described.status is WorkflowExecutionStatus.RUNNING
