@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import pytest
-
 from qsaga.settings import Settings
 from tests.chaos.points import Point
-from tools.servers import ROOT
+from tests.support.forks import forks
 
 
 @dataclass
@@ -51,21 +46,10 @@ class Forked:
 
 
 class Nursery:
-    """Forks workers. One for each process of ours: the fork server behind it is shared."""
+    """Forks workers."""
 
     def __init__(self) -> None:
-        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tests.chaos.hooks"])
-        # For the fork server and what it forks only: other tests may follow in this process.
-        with pytest.MonkeyPatch.context() as patch:
-            # Threads of BLAS would not outlive a fork, and a small worker needs none.
-            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
-                patch.setenv(name, "1")
-            patch.setenv("QISKIT_PARALLEL", "FALSE")
-            # IBM's client reads it when it is imported: the way to an emulator without a proxy.
-            patch.setenv("QISKIT_FUNCTIONS_EXPERIMENTAL", "1")
-            patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
-            forkserver.ensure_running()
+        self._context = forks()
 
     async def fork(self, settings: Settings, order: Point | None, log: Path) -> Forked:
         """A worker that follows ``order``."""
@@ -83,6 +67,8 @@ class Nursery:
 
 def live_in_fork(settings: Settings, order: Point | None, harness: Connection, log: Path) -> None:
     """What is imported here was imported before the fork; this process has not imported it."""
+    # IBM's client reads it when it is asked for an account: the way to an emulator without a proxy.
+    os.environ["QISKIT_FUNCTIONS_EXPERIMENTAL"] = "1"
     from tests.chaos.hooks import live
 
     live(settings, order, harness, log)

@@ -51,7 +51,7 @@ def test_extra_variables_never_take_a_name_of_the_input() -> None:
 def test_partition_of_many_numbers_is_perfect() -> None:
     random = Random(3)
     data = {"items": [[f"p{i}", random.randint(1, 10**4)] for i in range(30)]}
-    answer = solved("partition", data, 0.3)
+    answer = solved("partition", data, 20)
     assert answer.quality.objective == sum(size for _, size in data["items"]) % 2
     assert answer.quality.confidence is Confidence.PROVEN_OPTIMAL
     assert answer.quality.baseline is not None

@@ -6,7 +6,6 @@ The children are real processes, ended by SIGKILL at a named point of a submissi
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from qsaga.core.errors import QsagaError, RunFailed, Undecided
 from qsaga.core.ports import QuantumProvider, RemoteJob, RemoteState, RunSpec, SubmissionKey
 from tests.adapters.contract.account import acme
 from tests.adapters.contract.acme import AcmeService, wait_for_ever
+from tests.support.forks import forks
 
 pytestmark = pytest.mark.timeout(60)
 SPEC = RunSpec(verb="sample", shots=100)
@@ -37,9 +37,7 @@ Child = tuple[Any, Connection]
 @pytest.fixture(scope="module")
 def children() -> Any:
     """Forks from a process that has everything loaded, and no threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
+    return forks()
 
 
 @pytest.fixture
