@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from tools.bootstrap import find_uv
 from tools.running import exclusive, run, step
@@ -29,3 +31,46 @@ def environment(package: str, pins: Mapping[str, str]) -> Path:
             run([uv, "pip", "install", "--python", python, *exact], failure=failure)
             finished.write_text(wanted)
     return python
+
+
+class Peer:
+    """A script in an environment of its own, which answers lines of JSON with one.
+
+    Args:
+        name: of the peer, the script's first argument.
+        python: interpreter of its environment.
+        script: file in this folder.
+        more: further arguments of the script.
+    """
+
+    def __init__(self, name: str, python: Path, script: str, *more: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [python, "-P", Path(__file__).with_name(script), name, *more],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        """As it is."""
+        return self
+
+    def __exit__(self, *_of: object) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+    def answer(self, *asked: Mapping[str, Any]) -> Any:
+        """What it says to these lines. Raises RuntimeError if the process has ended."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("started without pipes")
+        for line in asked:
+            stdin.write(json.dumps(line) + "\n")
+        stdin.flush()
+        said = stdout.readline()
+        if not said:
+            raise RuntimeError(f"{self.name} ended with {self._process.wait()}")
+        return json.loads(said)

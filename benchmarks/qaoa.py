@@ -15,7 +15,6 @@ import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from rich.table import Table
 from adapters.aer import AerSimulator
 from adapters.ising import Ising
 from adapters.qaoa import QaoaBuilder
-from benchmarks.environments import environment
+from benchmarks.environments import Peer, environment
 from benchmarks.noisy import Noisy
 from qsaga.core.jobs import Qaoa
 from qsaga.core.ports import RunSpec
@@ -139,42 +138,17 @@ async def ours(given: Instance, depth: int, way: Any, noisy: Noisy | None = None
     return given.judged(counts, depth, name, time.perf_counter() - began)
 
 
-class Peer:
+class QaoaPeer(Peer):
     """Another package in a process of its own."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        script = ROOT / "benchmarks" / "qaoa_peer.py"
-        self._process = subprocess.Popen(
-            [environment(name, PEERS[name]), "-P", script, name, str(SHOTS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __enter__(self) -> Peer:
-        """As it is."""
-        return self
-
-    def __exit__(self, *_of: object) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
+        super().__init__(name, environment(name, PEERS[name]), "qaoa_peer.py", str(SHOTS))
 
     def run(self, given: Instance, depth: int) -> Found:
         """One model. Raises RuntimeError if the process has ended."""
         ising = Ising.of(given.model)
         asked = {"depth": depth, "fields": ising.fields.tolist(), "pairs": ising.pairs}
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("started without pipes")
-        stdin.write(json.dumps(asked) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended with {self._process.wait()}")
-        said = json.loads(line)
+        said = self.answer(asked)
         counts = {bits[::-1]: count for bits, count in said["counts"].items()}
         return given.judged(counts, depth, self.name, said["seconds"])
 
@@ -233,7 +207,7 @@ async def measure(asked: argparse.Namespace) -> list[Found]:
     found: list[Found] = []
     given = [instance(k, n, s) for k in KINDS for n in SIZES for s in range(asked.instances)]
     with ExitStack() as opened:
-        peers = [opened.enter_context(Peer(name)) for name in asked.peers]
+        peers = [opened.enter_context(QaoaPeer(name)) for name in asked.peers]
         noisy = opened.enter_context(Noisy()) if asked.noise else None
         for one in given:
             for depth in DEPTHS:

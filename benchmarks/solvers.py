@@ -13,7 +13,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ import neal
 from dwave.samplers import TabuSampler
 
 from adapters.annealing import NealSolver
-from benchmarks.environments import environment
+from benchmarks.environments import Peer, environment
 from benchmarks.machine import describe
 from benchmarks.solver_instances import Instance, instances
 from qsaga.problems.verify import dump_model
@@ -104,49 +103,24 @@ def _lowest(given: Instance, found: Any) -> float:
     return float(given.model.energy(best))
 
 
-class Peer:
+class SolverPeer(Peer):
     """A solver in a process of its own."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name, environment("openjij", PINS), "solver_peer.py")
         self._model: Instance | None = None
-        script = ROOT / "benchmarks" / "solver_peer.py"
-        self._process = subprocess.Popen(
-            [environment("openjij", PINS), "-P", script, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __enter__(self) -> Peer:
-        """As it is."""
-        return self
-
-    def __exit__(self, *_of: object) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
 
     def __call__(self, given: Instance, seconds: float, seed: int) -> float | None:
         """One run. Raises RuntimeError if the process has ended."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("started without pipes")
+        asked: list[dict[str, Any]] = []
         if self._model is not given:
             self._model = given
             order = range(given.model.num_variables)
             vectors: Any = given.model.to_numpy_vectors(variable_order=order)
             fields, (heads, tails, pairs), _ = vectors
             ends = zip(heads.tolist(), tails.tolist(), pairs.tolist(), strict=True)
-            asked = {"fields": fields.tolist(), "pairs": list(ends)}
-            stdin.write(json.dumps(asked) + "\n")
-        stdin.write(json.dumps({"seconds": seconds, "seed": seed}) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended with {self._process.wait()}")
-        spins = json.loads(line)["spins"]
+            asked.append({"fields": fields.tolist(), "pairs": list(ends)})
+        spins = self.answer(*asked, {"seconds": seconds, "seed": seed})["spins"]
         return None if spins is None else float(given.model.energy(dict(enumerate(spins))))
 
 
@@ -266,7 +240,7 @@ def main() -> None:
     with ExitStack() as opened:
         solvers = {name: OWN[name] for name in asked.solvers if name in OWN}
         for name in (name for name in asked.solvers if name in PEERS):
-            solvers[name] = opened.enter_context(Peer(name))
+            solvers[name] = opened.enter_context(SolverPeer(name))
         for seconds in asked.seconds:
             for one in chosen:
                 seeds = asked.seeds or SEEDS.get(seconds, 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Required, TypedDict, Unpack
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
@@ -53,6 +53,16 @@ class Terms(TypedDict, total=False):
     template: str | None
     dataset: str | None
     session: SessionTerms | Mapping[str, Any] | None
+
+
+class Given(Terms, total=False):
+    """Arguments of a primitive; see ``Durable``."""
+
+    experiment: Required[str]
+    client: QsagaClient | Settings | str | None
+    fresh: bool
+    timeout: float | None
+    max_jobs: int
 
 
 class Durable:

@@ -12,16 +12,14 @@ from qiskit.primitives import BaseEstimatorV2, DataBin, PrimitiveResult, PubResu
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 from qiskit.quantum_info import SparsePauliOp
 
-from qsaga.client import QsagaClient
 from qsaga.core.errors import InvalidRequest, ResultUnusable
 from qsaga.core.jobs import Estimate
 from qsaga.core.results import EstimateAnswer, JobResult
 from qsaga.core.validation import invalid_request
-from qsaga.primitives.base import MAX_JOBS, Durable, Terms
+from qsaga.primitives.base import Durable, Given
 from qsaga.primitives.circuits import Prepared, for_estimating, written
 from qsaga.primitives.job import DurableJob
 from qsaga.primitives.provenance import told
-from qsaga.settings import Settings
 
 DEFAULT_PRECISION = 1 / 32
 MAX_TERMS = 4096
@@ -51,24 +49,9 @@ class DurableEstimator(Durable, BaseEstimatorV2):  # type: ignore[misc]
     """
 
     def __init__(
-        self,
-        *,
-        experiment: str,
-        client: QsagaClient | Settings | str | None = None,
-        default_precision: float = DEFAULT_PRECISION,
-        fresh: bool = False,
-        timeout: float | None = None,
-        max_jobs: int = MAX_JOBS,
-        **terms: Unpack[Terms],
+        self, *, default_precision: float = DEFAULT_PRECISION, **given: Unpack[Given]
     ) -> None:
-        super().__init__(
-            experiment=experiment,
-            client=client,
-            fresh=fresh,
-            timeout=timeout,
-            max_jobs=max_jobs,
-            **terms,
-        )
+        super().__init__(**given)
         self.default_precision = default_precision
 
     def run(

@@ -11,17 +11,15 @@ from pydantic import ValidationError
 from qiskit.primitives import BaseSamplerV2, BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 
-from qsaga.client import QsagaClient
 from qsaga.core.contract import digest
 from qsaga.core.errors import InvalidRequest, ResultUnusable
 from qsaga.core.jobs import Sample
 from qsaga.core.results import JobResult, SampleAnswer
 from qsaga.core.validation import invalid_request
-from qsaga.primitives.base import MAX_JOBS, Durable, Terms
+from qsaga.primitives.base import Durable, Given
 from qsaga.primitives.circuits import Prepared, for_sampling, written
 from qsaga.primitives.job import DurableJob
 from qsaga.primitives.provenance import told
-from qsaga.settings import Settings
 
 DEFAULT_SHOTS = 1024
 
@@ -42,25 +40,8 @@ class DurableSampler(Durable, BaseSamplerV2):  # type: ignore[misc]
         default_shots: where neither ``run`` nor the PUB says how many.
     """
 
-    def __init__(
-        self,
-        *,
-        experiment: str,
-        client: QsagaClient | Settings | str | None = None,
-        default_shots: int = DEFAULT_SHOTS,
-        fresh: bool = False,
-        timeout: float | None = None,
-        max_jobs: int = MAX_JOBS,
-        **terms: Unpack[Terms],
-    ) -> None:
-        super().__init__(
-            experiment=experiment,
-            client=client,
-            fresh=fresh,
-            timeout=timeout,
-            max_jobs=max_jobs,
-            **terms,
-        )
+    def __init__(self, *, default_shots: int = DEFAULT_SHOTS, **given: Unpack[Given]) -> None:
+        super().__init__(**given)
         self.default_shots = default_shots
 
     def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> DurableJob:

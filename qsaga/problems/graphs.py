@@ -107,11 +107,11 @@ def check_known(names: Sequence[str], rows: Iterable[Row], path: str) -> None:
                 )
 
 
-class PlainGraph(ProblemInput):
-    """Base of inputs that are a graph without weights on its edges, of one node at least."""
+class Graph(ProblemInput):
+    """Base of inputs that are a graph; each says what its edges are."""
 
     nodes: tuple[NodeName, ...] = ()
-    edges: tuple[Plain, ...] = ()
+    edges: tuple[Row, ...] = ()
 
     @field_validator("nodes")
     @classmethod
@@ -121,13 +121,23 @@ class PlainGraph(ProblemInput):
 
     @field_validator("edges")
     @classmethod
-    def _pairs_once(cls, edges: tuple[PlainEdge, ...]) -> tuple[PlainEdge, ...]:
+    def _pairs_once(cls, edges: tuple[Row, ...]) -> tuple[Row, ...]:
         check_pairs(edges)
         return edges
 
     @model_validator(mode="after")
     def _known_nodes(self) -> Self:
         check_known(self.nodes, self.edges, "edges")
+        return self
+
+
+class PlainGraph(Graph):
+    """Base of inputs that are a graph without weights on its edges, of one node at least."""
+
+    edges: tuple[Plain, ...] = ()
+
+    @model_validator(mode="after")
+    def _some_node(self) -> Self:
         if not self.nodes and not self.edges:
             raise PydanticCustomError(
                 "empty_graph", "the graph is empty", {"at": "nodes", "allowed": "at least one node"}

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import dimod
 import numpy as np
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue
 
 from qsaga.problems import drawing
-from qsaga.problems.base import Bits, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.base import Bits, Floats, ProblemType, listing, number
 from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
-    NodeName,
+    Graph,
     Weighted,
-    WeightedEdge,
-    check_known,
-    check_names,
-    check_pairs,
     ends,
     in_order,
     indices,
@@ -26,7 +22,7 @@ from qsaga.problems.graphs import (
 )
 
 
-class MaxCutInput(ProblemInput):
+class MaxCutInput(Graph):
     """A weighted graph.
 
     Args:
@@ -34,25 +30,7 @@ class MaxCutInput(ProblemInput):
         edges: ``[u, v]`` or ``[u, v, weight]``, each pair once.
     """
 
-    nodes: tuple[NodeName, ...] = ()
     edges: Annotated[tuple[Weighted, ...], Field(min_length=1)]
-
-    @field_validator("nodes")
-    @classmethod
-    def _names_once(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
-        check_names(nodes)
-        return nodes
-
-    @field_validator("edges")
-    @classmethod
-    def _pairs_once(cls, edges: tuple[WeightedEdge, ...]) -> tuple[WeightedEdge, ...]:
-        check_pairs(edges)
-        return edges
-
-    @model_validator(mode="after")
-    def _known_nodes(self) -> Self:
-        check_known(self.nodes, self.edges, "edges")
-        return self
 
 
 class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
