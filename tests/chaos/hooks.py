@@ -25,8 +25,6 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-import qiskit_aer  # noqa: F401 - forked workers have it already
-import qiskit_ibm_runtime  # noqa: F401
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from temporalio.worker._workflow import _WorkflowWorker

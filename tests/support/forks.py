@@ -11,7 +11,7 @@ import pytest
 
 from tools.servers import ROOT
 
-PRELOADED = ["tests.chaos.hooks"]
+PRELOADED = ["tests.support.preloaded"]
 """Imports the whole worker."""
 
 

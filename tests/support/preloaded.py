@@ -1,0 +1,35 @@
+"""What the fork server imports, so that no forked worker has to.
+
+A worker imports what its roles need when it needs it. Here that is everything, and each of hundreds
+of forked workers would take a second of CPU time for it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+from qiskit.transpiler.preset_passmanagers.plugin import PassManagerStagePluginManager
+
+import activities
+import adapters
+import qsaga.problems
+
+LAZY = (
+    "aiosqlite",
+    "openqasm3.parser",
+    "qiskit_aer",
+    "qiskit_ibm_runtime",
+    "qiskit_qasm3_import",
+    "temporalio.worker.workflow_sandbox._in_sandbox",
+    "tests.chaos.hooks",
+    # The main module of the campaign: each fork takes it in again, with what it imports.
+    "tests.chaos.matrix",
+)
+for package in (activities, adapters, qsaga.problems):
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        import_module(found.name)
+for name in LAZY:
+    import_module(name)
+# Qiskit loads the plugins of all installed packages with the first circuit that it compiles.
+PassManagerStagePluginManager()
