@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import activity
@@ -16,12 +17,14 @@ from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
 from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Amounts, Ledger, hold_key
+from qsaga.core.loop_rules import is_loop, loop_of, points_of
 from qsaga.core.operations import OperationReport
 from qsaga.core.ports import ArtefactStore
 from qsaga.core.records import JobOpening, JobRecords
 
 CLOCKS = timedelta(minutes=1)
 """How far the clocks of Temporal and of the file system may be apart."""
+LATER = "; files that a job at work may share wait for retain"
 
 
 class Keeping:
@@ -39,19 +42,45 @@ class Keeping:
         self._archive, self._cache = archive, cache
 
     async def forget(self, job_id: str, at: datetime) -> OperationReport:
-        """Delete a job's content here, in the artefact store and in Temporal.
+        """Delete a job's content, or that of a loop, here, in the artefact store and in Temporal.
 
         Raises:
             NoSuchJob: nothing is known of it.
-            PolicyRefused: it is at work, or an account of it is open.
+            PolicyRefused: it is at work, also the loop of a job, or an account of it is open.
         """
         archive = self._archive(activity.client())
-        if await archive.running(job_id):
-            raise PolicyRefused(f"job {job_id} is at work (allowed: cancel it first)")
+        if is_loop(job_id):
+            return await self._forget_loop(archive, job_id, at)
+        text = f"job {job_id} is forgotten"
+        if not await self._forget_job(archive, job_id, at):
+            text += LATER
+        return OperationReport(kind="forget", text=text, forgotten=(job_id,))
+
+    async def _forget_loop(self, archive: Archive, loop_id: str, at: datetime) -> OperationReport:
+        points = await self._records.beginning(points_of(loop_id))
+        if not points and not await archive.known(loop_id):
+            raise NoSuchJob(f"no loop {loop_id!r} is known")
+        await _at_rest(archive, loop_id)
+        complete = True
+        for job_id in points:
+            complete = await self._forget_job(archive, job_id, at) and complete
+        # One that was refused has no jobs, and the request all the same.
+        complete = await archive.forget(loop_id, await self._unused_before(at)) and complete
+        text = f"loop {loop_id} and its {len(points)} jobs are forgotten"
+        return OperationReport(
+            kind="forget", text=text if complete else text + LATER, forgotten=(loop_id, *points)
+        )
+
+    async def _forget_job(self, archive: Archive, job_id: str, at: datetime) -> bool:
+        """Whether all could be deleted; the next retention run names what could not."""
+        # A loop holds the values of all its points.
+        loops = [loop_id] if (loop_id := loop_of(job_id)) else []
+        for workflow_id in (job_id, *loops):
+            await _at_rest(archive, workflow_id)
         gone = await self._records.forget(job_id, at)
         before = await self._unused_before(at)
         complete = True
-        for workflow_id in (job_id, *gone.run_ids):
+        for workflow_id in (job_id, *loops, *gone.run_ids):
             complete = await archive.forget(workflow_id, before) and complete
         for begin in ("plan", "operation/record", "operation/reproduce"):
             # They hold the request, or the record. One that is asked for now is still running.
@@ -64,11 +93,7 @@ class Keeping:
             complete = complete and deleted
         if complete:
             await self._records.erased(job_id)
-            text = f"job {job_id} is forgotten"
-        else:
-            # Named again by the next retention run.
-            text = f"job {job_id} is forgotten; files that a job at work may share wait for retain"
-        return OperationReport(kind="forget", text=text, forgotten=(job_id,))
+        return complete
 
     async def _unused_before(self, at: datetime) -> datetime:
         """Files used since then may belong to a job at work: it put them after it was opened."""
@@ -80,13 +105,12 @@ class Keeping:
         done: list[str] = []
         for name, limit in (await self._limits(tenant, days)).items():
             for job_id in await self._records.closed_before(name, at - timedelta(days=limit)):
-                try:
+                with suppress(PolicyRefused, NoSuchJob):
                     await self.forget(job_id, at)
-                except (PolicyRefused, NoSuchJob):
-                    continue
-                done.append(job_id)
+                    done.append(job_id)
         for job_id in await self._records.unerased():
-            await self.forget(job_id, at)
+            with suppress(PolicyRefused):  # its loop was asked for again
+                await self.forget(job_id, at)
         return OperationReport(
             kind="retain", text=f"{len(done)} jobs are forgotten", forgotten=tuple(done)
         )
@@ -157,3 +181,9 @@ class Keeping:
             await settle_hold(
                 self._ledger, request.hold, request.tag, request.job_id, account.cost, at
             )
+
+
+async def _at_rest(archive: Archive, workflow_id: str) -> None:
+    if await archive.running(workflow_id):
+        kind = "loop" if is_loop(workflow_id) else "job"
+        raise PolicyRefused(f"{kind} {workflow_id} is at work (allowed: cancel it first)")

@@ -43,6 +43,10 @@ class TemporalArchive:
         """Whether a workflow of that id is at work."""
         return await self._status(workflow_id) is WorkflowExecutionStatus.RUNNING
 
+    async def known(self, workflow_id: str) -> bool:
+        """Whether there is, or was within the retention, a workflow of that id."""
+        return await self._status(workflow_id) is not None
+
     async def completed(self, workflow_id: str) -> bool:
         """Whether a workflow of that id has ended with a result."""
         return await self._status(workflow_id) is WorkflowExecutionStatus.COMPLETED

@@ -165,6 +165,14 @@ class SqlJobRecords:
         async with reading(self._engine) as connection:
             return tuple(await connection.scalars(forgettable(tenant, moment)))
 
+    async def beginning(self, prefix: str) -> tuple[str, ...]:
+        """Jobs whose id begins so, forgotten ones as well, by id."""
+        like = jobs.c.job_id.startswith(prefix, autoescape=True)
+        async with reading(self._engine) as connection:
+            found = await connection.scalars(select(jobs.c.job_id).where(like))
+        # LIKE of SQLite takes capitals for small letters.
+        return tuple(sorted(job_id for job_id in found if job_id.startswith(prefix)))
+
     async def at_work(self) -> tuple[str, ...]:
         """Jobs that have a row and no closing record, by id."""
         async with reading(self._engine) as connection:

@@ -16,11 +16,12 @@ from rich.text import Text
 from qsaga.cli import details, views
 from qsaga.cli.console import AsJson, Job, err, out, print_json, settings, with_client
 from qsaga.cli.doctor import examine
-from qsaga.cli.loops import cancel_loop, is_loop, show_loop, watch_loop
+from qsaga.cli.loops import cancel_loop, show_loop, watch_loop
 from qsaga.cli.requests import Options, plain, request_from, split_job
 from qsaga.client import JobHandle, QsagaClient
 from qsaga.core.errors import InvalidRequest, NoSuchJob, PolicyRefused
 from qsaga.core.jobs import Optimise
+from qsaga.core.loop_rules import is_loop
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, OptimiseAnswer
 from qsaga.core.runs import JobAccount, Progress

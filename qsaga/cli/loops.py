@@ -61,11 +61,6 @@ def loop_from(path: Path, options: dict[str, str]) -> LoopRequest:
         raise invalid_request(error) from error
 
 
-def is_loop(job: str) -> bool:
-    """Whether an id is that of a loop: ``tenant/loop/key``."""
-    return job.count("/") == 2 and job.split("/")[1] == "loop"
-
-
 def watch_loop(loop_id: str, *, json: bool) -> int:
     """Follow a loop to its end."""
     return with_client(lambda client: follow(client.loop(loop_id), json=json))

@@ -133,7 +133,7 @@ def forget(
     by: By = None,
     json: AsJson = False,
 ) -> None:
-    """Delete what a job said and answered; charges and key stay."""
+    """Delete what a job, or a loop and its jobs, said and answered; charges and keys stay."""
     job_id = split_job(job)
     if not why.strip():
         raise InvalidRequest("why", "empty", "a reason of 1 to 2000 characters")

@@ -35,6 +35,9 @@ class Archive(Protocol):
     async def running(self, workflow_id: str) -> bool:
         """Whether a workflow of that id is at work."""
 
+    async def known(self, workflow_id: str) -> bool:
+        """Whether there is, or was within the retention, a workflow of that id."""
+
     async def completed(self, workflow_id: str) -> bool:
         """Whether a workflow of that id has ended with a result."""
 

@@ -5,6 +5,7 @@ All pure: the workflow calls them on what its jobs have reported.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -31,6 +32,7 @@ LEAST_QUANTUM = 1.0
 POINTS_OF_A_DEADLINE = 4
 """Where the request says nothing, one job may take the deadline of the loop divided by this."""
 
+_POINT = re.compile(r"(?P<tenant>[^/]+)/(?P<key>[^/]+):loop:[0-9]+:[0-9]+")
 _LAYERS = tuple(layer.value for layer in Layer if layer is not Layer.DEADLINE)
 
 
@@ -171,6 +173,23 @@ def point_request(
 def point_key(key: JobKey, number: int, place: int) -> JobKey:
     """Key of the job of a point."""
     return f"{key}:loop:{number}:{place}"
+
+
+def is_loop(workflow_id: str) -> bool:
+    """Whether an id is that of a loop: ``tenant/loop/key``."""
+    return workflow_id.count("/") == 2 and workflow_id.split("/")[1] == "loop"
+
+
+def points_of(loop_id: str) -> str:
+    """What the ids of the jobs of a loop begin with."""
+    tenant, _, key = loop_id.split("/")
+    return f"{tenant}/{key}:loop:"
+
+
+def loop_of(job_id: str) -> str | None:
+    """The loop that a job measured a point for; None if it is no such job."""
+    found = _POINT.fullmatch(job_id)
+    return f"{found['tenant']}/loop/{found['key']}" if found else None
 
 
 def _budgets(whole: Budgets, allowed: PointShare) -> Budgets:

@@ -24,6 +24,7 @@ OPERATION = "Operation"
 """Workflow type."""
 
 JobId = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$", max_length=192)]
+JobOrLoopId = Annotated[str, Field(pattern=r"^[^/\s]+/(loop/)?[^/\s]+$", max_length=192)]
 
 
 class PutTenant(StrictContract):
@@ -108,10 +109,10 @@ class GetAudit(StrictContract):
 
 
 class Forget(StrictContract):
-    """Delete what one job said and answered; its charges and its key stay."""
+    """Delete what one job, or all jobs of a loop, said and answered; charges and keys stay."""
 
     kind: Literal["forget"] = "forget"
-    job_id: JobId
+    job_id: JobOrLoopId
     why: Annotated[str, Field(min_length=1, max_length=2000)]
 
 

@@ -169,6 +169,9 @@ class JobRecords(Protocol):
     async def closed_before(self, tenant: str | None, moment: datetime) -> tuple[str, ...]:
         """Jobs closed before ``moment`` that have no open run and are not forgotten, by id."""
 
+    async def beginning(self, prefix: str) -> tuple[str, ...]:
+        """Jobs whose id begins so, forgotten ones as well, by id."""
+
     async def at_work(self) -> tuple[str, ...]:
         """Jobs that have a row and no closing record, by id."""
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qsaga.cli.loops import is_loop, loop_from
+from qsaga.cli.loops import loop_from
+from qsaga.core.loop_rules import is_loop
 from qsaga.core.loops import LoopRequest
 from tests.support.loops import GROUND, HYDROGEN
 

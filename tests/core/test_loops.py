@@ -16,8 +16,11 @@ from qsaga.core.loop_rules import (
     End,
     best,
     counted,
+    is_loop,
+    loop_of,
     point_key,
     point_request,
+    points_of,
     share,
 )
 from qsaga.core.loops import (
@@ -99,6 +102,10 @@ def test_jobs_of_different_loops_have_different_keys(
     first = point_key(keys[0], *numbers[:2])
     assert first != point_key(keys[1], *numbers[2:])
     assert len(first) <= 128
+    loop_id = f"acme/loop/{keys[0]}"
+    assert is_loop(loop_id) and not is_loop(f"acme/{first}")
+    assert loop_of(f"acme/{first}") == loop_id and loop_of(f"acme/{keys[0]}") != loop_id
+    assert f"acme/{first}".startswith(points_of(loop_id))
     nested = point_key(first, *numbers[2:])
     assert nested != first
 

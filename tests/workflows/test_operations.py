@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from temporalio.service import RPCError
 
 from qsaga.core.errors import InvalidRequest, KeyConflict, NoSuchJob, PolicyRefused
 from qsaga.core.ledger import Budget, Period, Tenant, Unit
@@ -30,6 +28,7 @@ from qsaga.core.records import HistoryQuery
 from qsaga.core.results import JobResult
 from qsaga.core.runs import RunReport
 from qsaga.core.states import JobState, Rung
+from tests.support.erased import compacted, gone, mentions, visible
 from tests.support.stack import Stack, abilene, bell
 
 TABLES = (
@@ -43,16 +42,6 @@ async def ended(stack: Stack, result: JobResult) -> JobResult:
     await stack.settled(result)
     await stack.books_are_clean()
     return result
-
-
-async def visible(stack: Stack, count: int) -> None:
-    """Until Temporal's visibility, which lags, lists so many closed workflows."""
-    query = f"TaskQueue = '{stack.settings.temporal.task_queue}' AND ExecutionStatus = 'Completed'"
-    for _ in range(400):
-        if (await stack.temporal.count_workflows(query)).count >= count:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the workflows never became visible")
 
 
 async def test_a_tenant_s_budget_is_used_up_by_what_was_charged(dev: Stack) -> None:
@@ -170,14 +159,14 @@ async def test_forgotten_is_forgotten_everywhere(dev: Stack) -> None:
     other = await ended(dev, await dev.run(abilene()))
     await visible(dev, 6)
     folder = dev.settings.data_dir
-    assert _mentions(folder, "zaphod")
+    assert mentions(folder, "zaphod")
     report = await dev.client.operate(Forget(job_id=result.job_id, why="asked by the owner"))
     assert report.forgotten == (result.job_id,)
     assert report.text == f"job {result.job_id} is forgotten"
-    await _checkpoint(dev)
-    assert not _mentions(folder, "zaphod")
+    await compacted(dev)
+    assert not mentions(folder, "zaphod")
     for workflow_id in (result.job_id, dev.run_id(result)):
-        await _gone(dev, workflow_id)
+        await gone(dev, workflow_id)
     for begin in ("plan", "operation/record"):
         await _unlisted(dev, f"{begin}/{result.job_id}/")
     record = await dev.record(result.job_id)
@@ -197,32 +186,6 @@ async def test_forgotten_is_forgotten_everywhere(dev: Stack) -> None:
     with pytest.raises(KeyConflict, match="forgotten"):
         await dev.run(request)
     await dev.client.operate(Forget(job_id=result.job_id, why="once more"))
-
-
-def _mentions(folder: Path, name: str) -> list[Path]:
-    return [
-        path for path in folder.rglob("*") if path.is_file() and name.encode() in path.read_bytes()
-    ]
-
-
-async def _checkpoint(stack: Stack) -> None:
-    """What SQLite deleted is gone from its files once they are written anew."""
-    async with stack.parts.engine.connect() as connection:
-        raw = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await raw.exec_driver_sql("COMMIT")
-        await raw.exec_driver_sql("VACUUM")
-        await raw.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        await raw.exec_driver_sql("BEGIN")
-
-
-async def _gone(stack: Stack, workflow_id: str) -> None:
-    for _ in range(400):
-        try:
-            await stack.temporal.get_workflow_handle(workflow_id).describe()
-        except RPCError:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{workflow_id} is still there")
 
 
 async def _unlisted(stack: Stack, begin: str) -> None:

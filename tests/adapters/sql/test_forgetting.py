@@ -186,3 +186,12 @@ async def test_which_jobs_may_be_forgotten(records: SqlJobRecords) -> None:
     assert await records.closed_before(None, AT + timedelta(seconds=90.5)) == ()
     await records.forget(JOB, LATER)
     assert await records.closed_before(None, LATER) == ()
+
+
+async def test_jobs_are_found_by_the_beginning_of_their_ids(records: SqlJobRecords) -> None:
+    for name in ("k_:loop:0:0", "k_:loop:1:0", "K_:loop:0:0", "kx:loop:0:0"):
+        await records.open(opening(f"acme/{name}"))
+    await records.close(full_result("acme/k_:loop:1:0"))
+    await records.forget("acme/k_:loop:1:0", LATER)
+    assert await records.beginning("acme/k_:loop:") == ("acme/k_:loop:0:0", "acme/k_:loop:1:0")
+    assert await records.beginning("acme/none") == ()
