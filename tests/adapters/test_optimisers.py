@@ -249,13 +249,23 @@ def test_the_shift_rule_is_exact_on_a_real_circuit() -> None:
     assert np.array(state["mean"]) / 0.1 == pytest.approx(numeric, abs=1e-8)
 
 
-def test_published_energies() -> None:
-    assert lowest(HYDROGEN) == pytest.approx(GROUND, abs=1e-9)
+@pytest.mark.parametrize(
+    ("name", "exact"), [("vqe_h2", GROUND), ("vqe_heh", -4.0130632077), ("vqe_lih", -1.0781937587)]
+)
+def test_published_energies(name: str, exact: float) -> None:
+    request = LoopRequest.model_validate_json((EXAMPLES / f"{name}.json").read_text())
+    assert lowest(request.workload.observables[0]) == pytest.approx(exact, abs=1e-9)
+
+
+def test_the_energy_of_two_spins() -> None:
     # Two spins: -Z Z - X - X has the ground energy -sqrt(5).
     assert lowest(ising_chain(2, 1.0)) == pytest.approx(-math.sqrt(5), abs=1e-12)
 
 
-@pytest.mark.parametrize(("name", "within"), [("vqe_h2", 2e-3), ("vqe_chain", 0.03)])
+@pytest.mark.parametrize(
+    ("name", "within"),
+    [("vqe_h2", 2e-3), ("vqe_heh", 2e-3), ("vqe_lih", 2e-3), ("vqe_chain", 0.03)],
+)
 def test_the_examples_reach_the_energy_of_exact_diagonalisation(name: str, within: float) -> None:
     request = LoopRequest.model_validate_json((EXAMPLES / f"{name}.json").read_text())
     observable = request.workload.observables[0]

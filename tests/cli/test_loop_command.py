@@ -67,5 +67,5 @@ def test_the_examples_are_loops_of_the_published_model() -> None:
     found = {
         path.stem: LoopRequest.model_validate_json(path.read_text()) for path in LOOPS.iterdir()
     }
-    assert set(found) == {"vqe_h2", "vqe_chain"}
+    assert set(found) == {"vqe_h2", "vqe_heh", "vqe_lih", "vqe_chain"}
     assert found["vqe_h2"].workload.observables == (HYDROGEN,)
