@@ -107,13 +107,12 @@ def _value(circuit: QuantumCircuit, value: Any) -> Any:
 class QiskitCircuitReader:
     """Reads OpenQASM 3 and base64 QPY (implements ``CircuitReader``).
 
-    For ``sample`` a circuit without classical bits is measured in full, into register ``meas``;
-    one that has classical bits must measure into them itself. For ``estimate`` measurements at
-    the end are removed, any other is refused.
+    For ``sample`` a circuit must measure something: what was forgotten is not guessed, as it would
+    be paid for. For ``estimate`` measurements at the end are removed, any other is refused.
     """
 
     formulation = "circuit/1"
-    preprocessing = "measurements/1"
+    preprocessing = "measurements/2"
 
     def digest(self, qpy: bytes) -> str:
         """``circuit_digest`` of the one circuit in QPY bytes. Raises ValueError."""
@@ -152,13 +151,9 @@ class QiskitCircuitReader:
 
 
 def _for_sampling(circuit: QuantumCircuit) -> QuantumCircuit:
-    if not circuit.num_clbits:
-        return circuit.measure_all(inplace=False)
     if not _measures(circuit):
         raise InvalidRequest(
-            SOURCE,
-            "there are classical bits but nothing is measured into them",
-            "measure instructions, or no classical bits to have every qubit measured",
+            SOURCE, "nothing is measured", "measure instructions; measure_all() of Qiskit adds them"
         )
     return circuit
 

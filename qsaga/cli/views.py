@@ -231,7 +231,7 @@ def _known(quality: Quality) -> Iterator[str]:
         yield f"greedy {quality.baseline:g}"
     if quality.bound is not None:
         by = f" ({quality.bound_by})" if quality.bound_by else ""
-        gap = f", gap {quality.gap:g}" if quality.gap is not None else ""
+        gap = f", gap {quality.gap + 0.0:g}" if quality.gap is not None else ""  # -0 is 0
         yield f"bound {quality.bound:g}{by}{gap}"
     if quality.raw_best is not None:
         yield f"best as measured {quality.raw_best:g}"

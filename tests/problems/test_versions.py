@@ -84,6 +84,7 @@ FIRST = ("maxcut", "independent_set", "qubo")
 """The problems that what is common to all is pinned with."""
 
 QASM = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nh q[0];\ncx q[0], q[1];\n'
+MEASURED = "bit[2] meas;\nbarrier q;\nmeas = measure q;\n"
 
 MOST_ROWS = 64
 
@@ -116,7 +117,7 @@ PINNED = {
     "verify/2": "0e7e4e61572d3d84849686d3eea9016254f3ba85cf4d6699ff4ad1440e391e88",
     "qaoa/2": "9a27a5dc79c23edb1bf3a9b794ac5f0861abfe29c3a75d3596baadf6652a3e4d",
     "circuit/1": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
-    "measurements/1": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
+    "measurements/2": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
 }
 
 
@@ -199,7 +200,7 @@ def read() -> dict[str, str]:
     reader = QiskitCircuitReader()
     told = []
     for verb in ("sample", "estimate"):
-        qpy, _ = reader.read("qasm3", QASM, verb)
+        qpy, _ = reader.read("qasm3", QASM + MEASURED, verb)
         again, _ = reader.read("qpy", base64.b64encode(qpy).decode(), verb)
         told += [reader.digest(qpy), reader.digest(again)]
     found = digest(*told)
