@@ -25,10 +25,18 @@ ROUNDS = 3
 """So many lengths of reads in a row the geometric schedule must win to be taken for the better."""
 
 HEATED = 0.03
-"""Share that one reheating may take; of tabu search as well."""
+"""Share that one reheating may take; of tabu search as well, on models that are not dense."""
+
+LASTING = 0.1
+"""The same of tabu search on dense models: fewer, longer searches find more there."""
 
 LOCAL = 5.0
 """Couplings of a spin, on average, up to which good samples differ in parts that do not touch."""
+
+DENSE, MANY = 0.08, 20.0
+"""Share of all possible couplings, and couplings of a spin on average, from which tabu search is
+the best of the members.
+"""
 
 TABU_SPINS = (8, 1000)
 """Tabu search looks at every spin in each move and keeps the couplings as a square."""
@@ -43,6 +51,11 @@ SMOOTHLY = {
 
 LOCALLY = SMOOTHLY | {"recombine": 0.4}
 """Where a spin has few neighbours."""
+
+DENSELY = {
+    "better": 0.15, "other": 0.05, "reheat": 0.1, "recombine": 0.05, "neal": 0.05, "tabu": 0.6,
+}  # fmt: skip
+"""Where most spins are coupled and biases are of similar sizes."""
 
 ROUGHLY = {
     "better": 0.25, "other": 0.05, "reheat": 0.25, "recombine": 0.2, "neal": 0.05, "tabu": 0.2,
@@ -128,8 +141,10 @@ class Portfolio:
         else:
             leader = self.elite.leading(1)[0]
             better.cooling = Cooling(0.5 / model.scale, model.freezing(leader))
-        local = 2 * len(model.pairs) <= LOCAL * model.size
-        weights = LOCALLY if local else ROUGHLY if rough else SMOOTHLY
+        degree = 2 * len(model.pairs) / model.size
+        local = degree <= LOCAL
+        dense = not rough and degree >= max(MANY, DENSE * (model.size - 1))
+        weights = LOCALLY if local else ROUGHLY if rough else DENSELY if dense else SMOOTHLY
         better.weight, other.weight, other.share = weights["better"], weights["other"], OTHER
         self._members += [
             Reheat(weights["reheat"], better.cooling, HEATED),
@@ -138,7 +153,7 @@ class Portfolio:
         if model.work <= NEAL_WORK:
             self._members.append(Neal(weights["neal"], model))
         if TABU_SPINS[0] <= model.size <= TABU_SPINS[1]:
-            self._members.append(Tabu(weights["tabu"], model, HEATED))
+            self._members.append(Tabu(weights["tabu"], model, LASTING if dense else HEATED))
         self._credit = dict.fromkeys((one.name for one in self._members), 0.0)
         # A member of little weight comes late: its first turn must not cost more than its share.
         at_first = HEATED * self._bench.meter.total
