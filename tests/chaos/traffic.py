@@ -19,7 +19,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from qsaga.client import JobHandle, QsagaClient
-from qsaga.core.errors import NoSuchJob, QsagaError, Unreachable
+from qsaga.core.errors import QsagaError
 from qsaga.core.jobs import JobRequest
 from qsaga.core.states import JobState
 from tests.chaos.arena import until_served
@@ -95,6 +95,7 @@ class Traffic(Campaign):
     killed: Counter[str] = field(default_factory=Counter)
     wrong: dict[str, str] = field(default_factory=dict)
     late: dict[str, float] = field(default_factory=dict)
+    unheard: dict[str, list[str]] = field(default_factory=dict)
 
     async def _kill(self, one: Round) -> None:
         """The workers' kills of the round, and each server's in every other round or so."""
@@ -140,20 +141,15 @@ class Traffic(Campaign):
         await super()._meanwhile(asked, handle)
 
     async def _decided(self, handle: JobHandle, verdict: str) -> None:
-        """A person's word, once it is asked for; not where the job ended without asking."""
-        while True:
+        """A person's word, said until it is heard; not where the job ended without asking."""
+        say = handle.approve if verdict == "approve" else handle.reject
+        while await self._status(handle.job_id) == "RUNNING":
             try:
-                state = (await handle.progress()).job.state
-                if state.final:
-                    return
-                if state is JobState.AWAITING_APPROVAL:
-                    say = handle.approve if verdict == "approve" else handle.reject
+                if (await handle.progress()).job.state is JobState.AWAITING_APPROVAL:
                     await say("chaos", by="bea")
                     return
-            except Unreachable:
-                pass
-            except (NoSuchJob, QsagaError):
-                return
+            except QsagaError as error:
+                self.unheard.setdefault(handle.job_id, []).append(str(error))
             await asyncio.sleep(0.3)
 
     async def _status(self, workflow_id: str) -> str:
@@ -172,7 +168,8 @@ class Traffic(Campaign):
             if Kind.of(self.seed, asked.key).verdict == "reject":
                 fine.add("rejected")
             if one.job and one.job not in fine:
-                self.wrong[one.job_id] = one.job
+                said = self.unheard.get(one.job_id, [])
+                self.wrong[one.job_id] = "; ".join([one.job, *said])
             await self._in_time(one.job_id)
 
     async def _in_time(self, job_id: str) -> None:
