@@ -60,6 +60,7 @@ def test_an_example_is_a_request(tmp_path: Path, qsaga) -> None:
         "variables": 7,
         "couplings": 21,
         "qubits": 7,
+        "reduced": told["reduced"],
         "warnings": [],
     }
 
