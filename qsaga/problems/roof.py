@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 PACKAGE = "dwave-preprocessing"
 
 
+@cache
 def library() -> str:
     """The package that is installed, with its version. Raises PackageNotFoundError without it."""
     return f"{PACKAGE} {version(PACKAGE)}"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from activities.answering import Encode
+from activities.closing import Settle
 from activities.encoding import EncodeOnce
 from activities.sizing import size_of
+from adapters.annealing import steepest_descent
 from adapters.artefacts import FolderArtefacts
 from adapters.cache import FolderCache
 from adapters.circuits import QiskitCircuitReader, from_qpy
 from adapters.qaoa import QaoaBuilder
 from adapters.reduction import RoofDuality
 from qsaga.core.jobs import Optimise, Qaoa
+from qsaga.core.ports import CircuitResult
 from qsaga.core.reduction import Reduction
-from qsaga.core.steps import Encoded, EncodeInput
+from qsaga.core.steps import Encoded, EncodeInput, SettleInput
 from qsaga.problems.reduction import MOST_TERMS, load_reduction
+from qsaga.problems.verify import CIRCUIT_RESULT
 from tests.support.sparse import sparse_problem
 
 
@@ -84,14 +90,30 @@ async def test_a_reduced_problem_is_found_again_as_that_only(bench: Bench) -> No
     assert again == first.model_copy(update={"from_cache": True})
     assert (await bench.encode(small, reduction="")).from_cache
     assert not (await bench.encode(small, version="roof-duality/2")).from_cache
-    bench.artefacts.delete(first.reduction, again_later())
+    bench.artefacts.delete(first.reduction, datetime.now(UTC) + timedelta(days=1))
     assert not (await bench.encode(small)).from_cache
 
 
-def again_later() -> Any:
-    from datetime import UTC, datetime, timedelta
-
-    return datetime.now(UTC) + timedelta(days=1)
+async def test_a_late_result_is_put_back_before_it_is_compared(bench: Bench) -> None:
+    work = workload()
+    encoded = await bench.encode(work)
+    counts = CircuitResult(verb="sample", shots=1, counts={"meas": {"01" * 5 + "0": 1}})
+    late = bench.artefacts.put(counts.model_dump_json().encode(), CIRCUIT_RESULT)
+    unused: list[Any] = [AsyncMock() for _ in range(7)]
+    step = Settle(bench.artefacts, *unused[:5], steepest_descent, *unused[5:], patience=1.0)
+    given = SettleInput(
+        job_id="t/k",
+        run_id="tag",
+        jobs=(),
+        outcome="late",
+        workload=work,
+        model=encoded.model,
+        reduction=encoded.reduction,
+    )
+    told = step._late(given, late)
+    assert told.objective is not None and told.comparison == ""
+    whole = step._late(given.model_copy(update={"reduction": None}), late)
+    assert whole.objective is None and "is not 300 bits" in whole.comparison
 
 
 class Never:
