@@ -86,7 +86,7 @@ def size(
         print(plain({"problem": kind.name} | told | {"reduced": after, "warnings": warnings}))
         return
     pairs: list[Row] = [("problem", kind.name), *((what, str(n)) for what, n in told.items())]
-    pairs.append(("reduced", left if isinstance(left, str) else _words_of(left)))
+    pairs.append(("reduced", left if isinstance(left, str) else left.text()))
     print_to(out(), rows([*pairs, *(("warning", text) for text in warnings)]))
 
 
@@ -105,14 +105,6 @@ def _reduced(kind: ProblemType[Any, Any], given: ProblemInput) -> Reduced | str:
     except ImportError:
         return "not known without qsaga[reduction]"
     return "not looked at" if found is None else found.size
-
-
-def _words_of(left: Reduced) -> str:
-    parts = [f"{left.qubits} qubits", f"{left.fixed} variables fixed"]
-    if left.solved:
-        parts.append(f"{left.solved} solved in small components")
-    parts.append(f"components {left.components}")
-    return ", ".join(parts)
 
 
 def _warnings(kind: ProblemType[Any, Any], given: ProblemInput) -> list[str]:

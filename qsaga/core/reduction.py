@@ -8,6 +8,7 @@ from pydantic import Field
 
 from qsaga.core.contract import Contract
 from qsaga.core.facts import Facts
+from qsaga.core.words import number
 
 Bit = Annotated[int, Field(ge=0, le=1)]
 
@@ -33,6 +34,14 @@ class Reduced(Contract):
     solved: int
     components: int
     qubits: int
+
+    def text(self) -> str:
+        """In words, without the versions."""
+        left = number(self.qubits, "qubit")
+        if self.components > 1:
+            left += f" in {number(self.components, 'component')}"
+        solved = f", {self.solved} solved in small components" if self.solved else ""
+        return f"{left}, {number(self.fixed, 'variable')} fixed{solved}"
 
 
 class Reduction(Contract):

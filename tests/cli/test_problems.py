@@ -82,7 +82,7 @@ def test_size_before_and_after_the_reduction(tmp_path: Path, qsaga, monkeypatch)
     work = {"kind": "optimise", "problem": {"name": "qubo", "data": sparse_problem()}}
     file.write_text(json.dumps({"key": "k", "workload": work}))
     out = " ".join(qsaga("problems", "size", file).out.split())
-    assert "qubits 300 reduced 11 qubits, 284 variables fixed, 5 solved in small" in out
+    assert "qubits 300 reduced 11 qubits in 2 components, 284 variables fixed, 5 solved" in out
     file.write_text(json.dumps({"key": "k", "workload": work | {"algorithm": {"reduce": False}}}))
     assert "not asked for" in qsaga("problems", "size", file).out
     file.write_text(json.dumps({"key": "k", "workload": work}))
@@ -95,7 +95,7 @@ def test_size_of_a_file(tmp_path: Path, qsaga) -> None:
     out = qsaga("problems", "size", DATA / "abilene.edges", "--problem", "independent_set").out
     assert " ".join(out.split()) == (
         "problem independent_set variables 11 couplings 14 qubits 11 "
-        "reduced 11 qubits, 0 variables fixed, components 1"
+        "reduced 11 qubits, 0 variables fixed"
     )
     far = tmp_path / "far.coo"
     far.write_text("0 0 1e-6\n0 1 1e12\n")

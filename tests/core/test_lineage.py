@@ -187,3 +187,10 @@ def test_the_module_can_be_loaded_in_any_order(first: str) -> None:
 def test_a_reproduction_travels() -> None:
     given = Reproduction(job_id="t/k", same=True, checks=())
     assert Reproduction.model_validate_json(given.model_dump_json()) == given
+
+
+def test_a_reduction_is_told_in_words() -> None:
+    more = {"variables": 300, "fixed": 284, "solved": 5, "components": 2, "qubits": 11}
+    told = REDUCED.model_copy(update=more).text()
+    assert told == "11 qubits in 2 components, 284 variables fixed, 5 solved in small components"
+    assert REDUCED.text() == "2 qubits, 0 variables fixed"
