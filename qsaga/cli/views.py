@@ -75,7 +75,7 @@ def decision_view(decision: Decision) -> Table:
     ]
     pairs += [("refused", f"{no.rung.value}: {no.reason}") for no in decision.refused]
     size = f"{facts.qubits}"
-    if facts.reduction:
+    if facts.smaller:
         size += " after reduction"
     if facts.variables is not None:
         size += f" for {facts.variables} variables"

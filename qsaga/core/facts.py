@@ -95,6 +95,11 @@ class Facts(Contract):
         """Variables of the binary model after its reduction, if any; None unless optimise."""
         return self.qubits if self.reduction else self.variables
 
+    @property
+    def smaller(self) -> bool:
+        """Whether the reduction took variables out."""
+        return bool(self.reduction) and self.qubits != self.variables
+
 
 class Forecast(Contract):
     """What a hardware run is expected to take. ``queue_seconds`` None is an honest "unknown".

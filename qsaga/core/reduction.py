@@ -97,11 +97,9 @@ class Reducer(Protocol):
 
 
 def size_text(facts: Facts) -> str:
-    """The qubits that a job needs; where its model was reduced, before and after."""
-    if not facts.reduction:
+    """The qubits that a job needs; where its model became smaller, before and after."""
+    if not facts.smaller:
         return f"{facts.qubits} qubits"
-    if facts.qubits == facts.variables:
-        return f"{facts.qubits} qubits (the reduction took none out)"
     return f"{facts.qubits} qubits after reduction ({facts.variables} before)"
 
 

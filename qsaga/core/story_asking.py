@@ -62,7 +62,7 @@ def beginning(known: Known) -> Iterator[str]:
 
 
 def _size(facts: Facts) -> str:
-    left = " after reduction" if facts.reduction else ""
+    left = " after reduction" if facts.smaller else ""
     size = f"{number(facts.qubits, 'qubit')}{left} and {number(facts.shots, 'shot')}"
     return size if facts.variables is None else f"{number(facts.variables, 'variable')}, {size}"
 
