@@ -12,6 +12,7 @@ from temporalio import activity
 from activities.doorman import Doorman
 from activities.enquiry import offered, patience
 from activities.identified import current_caller
+from activities.sizing import size_of
 from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
 from qsaga.core.errors import (
     Forbidden,
@@ -29,10 +30,9 @@ from qsaga.core.lineage import input_digest
 from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitReader, QuantumProvider
 from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
+from qsaga.core.reduction import Reducer
 from qsaga.core.roles import Queues
-from qsaga.core.states import CLASSICAL_LAYER, HARDWARE_RUNGS, Layer, Rung
-from qsaga.core.validation import check_observables
-from qsaga.problems.registry import parse
+from qsaga.core.states import CIRCUIT_RUNGS, CLASSICAL_LAYER, HARDWARE_RUNGS, Layer, Rung
 
 REFUSALS = (InvalidRequest, KeyConflict, Unauthenticated, Forbidden)
 
@@ -60,7 +60,7 @@ class Admit(AdmitStep, ReadmitStep):
     """Admission for one deployment.
 
     ``provider`` is None where no account is configured, ``learned`` the name of the installed
-    estimator.
+    estimator, ``reducer`` None where models are encoded as they are.
     """
 
     def __init__(
@@ -74,10 +74,11 @@ class Admit(AdmitStep, ReadmitStep):
         reader: CircuitReader,
         doorman: Doorman,
         learned: str = "",
+        reducer: Reducer | None = None,
     ) -> None:
         self._terms, self._provider, self._doorman = terms, provider, doorman
         self._records, self._ledger, self._audit = records, ledger, audit
-        self._reader, self._learned = reader, learned
+        self._reader, self._learned, self._reducer = reader, learned, reducer
 
     @activity.defn(name="admit")
     async def admit(self, given: AdmitInput) -> Admission:
@@ -201,7 +202,8 @@ class Admit(AdmitStep, ReadmitStep):
     # --- the facts -------------------------------------------------------------------------------
 
     async def _facts(self, request: JobRequest) -> Facts:
-        variables, qubits = await asyncio.to_thread(self._size, request.workload)
+        reducer = self._reducer if self._may_want(CIRCUIT_RUNGS, request) else None
+        size = await asyncio.to_thread(size_of, request.workload, self._reader, reducer)
         backends, trouble = await self._survey(request)
         runs = 0
         if request.template is not None:
@@ -210,8 +212,8 @@ class Admit(AdmitStep, ReadmitStep):
         age = await self._cached_age(request)
         return Facts(
             verb=workload.kind,
-            variables=variables,
-            qubits=qubits,
+            variables=size.variables,
+            qubits=size.qubits,
             shots=shots_of(workload),
             backends=backends,
             provider_trouble=trouble,
@@ -230,6 +232,7 @@ class Admit(AdmitStep, ReadmitStep):
             template_runs=runs,
             cached_age=age,
             learned=self._learned,
+            reduction=size.reduction,
         )
 
     async def _cached_age(self, request: JobRequest) -> float | None:
@@ -248,34 +251,23 @@ class Admit(AdmitStep, ReadmitStep):
             return request.route
         return Rung.CACHED if age <= min(request.reuse, most) else request.route
 
-    def _size(self, workload: Optimise | Sample | Estimate) -> tuple[int | None, int]:
-        if isinstance(workload, Optimise):
-            problem, model = parse(workload.problem)
-            variables, _ = problem.size(model)
-            return variables, variables
-        verb = workload.kind
-        _, qubits = self._reader.read(workload.circuit.format, workload.circuit.source, verb)
-        if isinstance(workload, Estimate):
-            check_observables(workload, qubits)
-        return None, qubits
-
     async def _survey(self, request: JobRequest) -> tuple[tuple[BackendFacts, ...], str]:
         if self._provider is None:
             return (), "no account is configured"
         if not self._terms.policy.hardware.enabled:
             return (), ""
         try:
-            seconds = patience(request.budgets) if self._may_want_hardware(request) else 0.0
+            forced = request.route is not None and request.route not in HARDWARE_RUNGS
+            wanted = not forced and self._may_want(HARDWARE_RUNGS, request)
+            seconds = patience(request.budgets) if wanted else 0.0
             return await offered(self._provider, seconds), ""
         except ProviderError as error:
             return (), str(error)
 
-    def _may_want_hardware(self, request: JobRequest) -> bool:
-        if request.route is not None:
-            return request.route in HARDWARE_RUNGS
+    def _may_want(self, rungs: frozenset[Rung], request: JobRequest) -> bool:
         policy = self._terms.policy
-        routes = {rule.route for rule in policy.rules}
-        return not HARDWARE_RUNGS.isdisjoint(routes | {*policy.ladders[request.workload.kind]})
+        known = {request.route, *(rule.route for rule in policy.rules)}
+        return not rungs.isdisjoint(known | {*policy.ladders[request.workload.kind]})
 
     # --- the budget ------------------------------------------------------------------------------
 

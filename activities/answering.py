@@ -16,6 +16,7 @@ from activities.doorman import Doorman
 from activities.leaving import Leaving, handed_back
 from activities.running import server_now
 from qsaga.core.confidence import unverified
+from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import ResultUnusable
 from qsaga.core.jobs import Estimate, Optimise, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
@@ -27,6 +28,7 @@ from qsaga.core.ports import (
     RunSpec,
 )
 from qsaga.core.records import JobOpening, JobRecords
+from qsaga.core.reduction import Reducer, Reduction
 from qsaga.core.results import Cost, JobResult, OptimiseAnswer
 from qsaga.core.solvers import ClassicalSolver, Incumbents, Simulator
 from qsaga.core.states import COMPUTED, Rung
@@ -46,8 +48,15 @@ from qsaga.core.steps import (
     VerifyStep,
 )
 from qsaga.problems.polish import Polisher
+from qsaga.problems.reduction import REDUCTION_MEDIA, load_reduction, smaller
 from qsaga.problems.registry import PREPROCESSING, parse
-from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, postprocessing, verify
+from qsaga.problems.verify import (
+    CIRCUIT_RESULT,
+    SAMPLE_SET,
+    dump_model,
+    postprocessing,
+    verify,
+)
 
 BQM = "application/vnd.dimod.bqm"
 QPY = "application/vnd.qiskit.qpy"
@@ -69,9 +78,14 @@ class Encode(EncodeStep):
     """Problem to binary quadratic model to circuit."""
 
     def __init__(
-        self, artefacts: ArtefactStore, builder: AnsatzBuilder, reader: CircuitReader
+        self,
+        artefacts: ArtefactStore,
+        builder: AnsatzBuilder,
+        reader: CircuitReader,
+        reducer: Reducer | None = None,
     ) -> None:
         self._artefacts, self._builder, self._reader = artefacts, builder, reader
+        self._reducer = reducer
 
     @activity.defn(name="encode")
     async def encode(self, given: EncodeInput) -> Encoded:
@@ -102,14 +116,17 @@ class Encode(EncodeStep):
             )
         problem, model = parse(workload.problem)
         bqm = problem.formulate(model)
-        with bqm.to_file() as file:
-            data: bytes = file.read()
-        circuit = self._builder.build(data, workload.algorithm) if given.circuit_wanted else None
+        data = dump_model(bqm)
+        reduction = self._reducer.reduce(data) if self._reducer and given.reduction else None
+        left = smaller(bqm, reduction) if reduction else bqm
+        circuit = None
+        if given.circuit_wanted and left.num_variables:
+            circuit = self._builder.build(dump_model(left), workload.algorithm)
         return Encoded(
             model=self._artefacts.put(data, BQM),
             circuit=self._artefacts.put(circuit, QPY) if circuit else None,
             spec=RunSpec(verb="sample", shots=workload.shots, max_seconds=given.max_seconds),
-            qubits=bqm.num_variables,
+            qubits=left.num_variables if circuit is not None else bqm.num_variables,
             input_sha256=input_digest(workload),
             formulation=problem.formulation
             + (f", {self._builder.version}" if circuit is not None else ""),
@@ -117,7 +134,12 @@ class Encode(EncodeStep):
             variables=bqm.num_variables,
             couplings=bqm.num_interactions,
             parameter_sets=1 if circuit is not None else None,
+            reduction=self._kept(reduction) if reduction else None,
+            reduced=reduction.size if reduction else None,
         )
+
+    def _kept(self, reduction: Reduction) -> ArtefactRef:
+        return self._artefacts.put(reduction.model_dump_json().encode(), REDUCTION_MEDIA)
 
 
 class Solve(SolveStep):
@@ -206,24 +228,31 @@ class Verify(VerifyStep):
         return await asyncio.to_thread(self._verify, given)
 
     def _verify(self, given: VerifyInput) -> Verified:
+        raw = given.raw
         model = self._artefacts.get(given.model) if given.model else None
+        reduction = load_reduction(self._kept(raw, raw.reduction)) if raw.reduction else None
         answer, polished = verify(
-            given.workload, model, self._output(given.raw), given.raw.result.media, self._polisher
+            given.workload,
+            model,
+            self._kept(raw, raw.result),
+            raw.result.media,
+            self._polisher,
+            reduction,
         )
-        nothing_ran = given.raw.rung not in COMPUTED | {Rung.CACHED}
+        nothing_ran = raw.rung not in COMPUTED | {Rung.CACHED}
         if nothing_ran and not isinstance(answer, OptimiseAnswer):
             answer = unverified(answer)  # nothing that could be checked against the circuit
         return Verified(
             answer=answer,
             software=self._software,
             polished=polished,
-            postprocessing=postprocessing(given.workload, self._polisher),
+            postprocessing=postprocessing(given.workload, self._polisher, reduction),
             machine=machine(),
         )
 
-    def _output(self, raw: Raw) -> bytes:
+    def _kept(self, raw: Raw, ref: ArtefactRef) -> bytes:
         try:
-            return self._artefacts.get(raw.result)
+            return self._artefacts.get(ref)
         except (KeyError, ValueError) as error:
             if "of_job" not in raw.detail:  # of this job: it is there, or will be in a moment
                 raise

@@ -25,13 +25,19 @@ class EncodeOnce(EncodeStep):
         artefacts: where it leaves models and circuits.
         cache: what was made before; None encodes each time.
         ansatz: version of what builds circuits.
+        reduction: version of what reduces models; empty where nothing does.
     """
 
     def __init__(
-        self, encode: EncodeStep, artefacts: ArtefactStore, cache: WorkCache | None, ansatz: str
+        self,
+        encode: EncodeStep,
+        artefacts: ArtefactStore,
+        cache: WorkCache | None,
+        ansatz: str,
+        reduction: str = "",
     ) -> None:
         self._encode, self._artefacts, self._cache = encode, artefacts, cache
-        self._ansatz = ansatz
+        self._ansatz, self._reduction = ansatz, reduction
 
     @activity.defn(name="encode")
     async def encode(self, given: EncodeInput) -> Encoded:
@@ -52,6 +58,8 @@ class EncodeOnce(EncodeStep):
         kind = registry.get(workload.problem.name)
         circuit = self._ansatz if given.circuit_wanted else None
         versions = [kind.formulation, registry.PREPROCESSING, circuit]
+        if given.reduction:  # what was kept before there were any stays found
+            versions += [given.reduction, self._reduction]
         return digest("encoded", input_digest(workload), canonical_json(versions))
 
     def _found(self, shelf: Shelf, key: str) -> Encoded | None:
@@ -60,7 +68,7 @@ class EncodeOnce(EncodeStep):
             return None
         try:
             encoded = Encoded.model_validate_json(kept)
-            for ref in filter(None, (encoded.model, encoded.circuit)):
+            for ref in filter(None, (encoded.model, encoded.circuit, encoded.reduction)):
                 self._used_again(ref)
         except (KeyError, ValueError):  # of another release, or deleted since
             return None

@@ -12,14 +12,17 @@ from temporalio import activity
 from activities.leaving import Leaving, handed_back
 from activities.running import server_now
 from qsaga.core.confidence import Proof
+from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import DeadlineExceeded
 from qsaga.core.ports import ArtefactStore
+from qsaga.core.reduction import Reduction
 from qsaga.core.results import Cost
 from qsaga.core.rung_steps import ExactStep
 from qsaga.core.solvers import ExactSolver, Incumbents
 from qsaga.core.states import Rung
 from qsaga.core.steps import Raw, SolveInput
 from qsaga.problems.proofs import EXHAUSTIVE_VARIABLES, exhaustive, with_proof
+from qsaga.problems.reduction import decided, load_reduction
 from qsaga.problems.verify import SAMPLE_SET, load_model
 
 SHORTEST = 0.05
@@ -28,6 +31,8 @@ SHORTEST = 0.05
 
 class Exact(ExactStep):
     """Up to ``EXHAUSTIVE_VARIABLES`` all assignments, beyond that the solver.
+
+    Where a reduction has decided every variable, it is the proof.
 
     Args:
         artefacts: where models and results are.
@@ -61,6 +66,9 @@ class Exact(ExactStep):
         began = time.perf_counter()
         data = self._artefacts.get(given.model)
         model = load_model(data)
+        known = load_reduction(self._artefacts.get(given.reduction)) if given.reduction else None
+        if known is not None and not known.components:
+            return self._decided(model, known, given.reduction, began)
         if model.num_variables <= EXHAUSTIVE_VARIABLES:
             return self._exhaustive(model, began)
         key, leaving = given.key, Leaving(seconds, self._drain)
@@ -90,6 +98,17 @@ class Exact(ExactStep):
         kept = self._raw(with_proof(found, proof, {}), "exhaustive", proof, began)
         assignments = 2**model.num_variables
         return kept.model_copy(update={"detail": {**kept.detail, "assignments": assignments}})
+
+    def _decided(
+        self,
+        model: dimod.BinaryQuadraticModel,
+        known: Reduction,
+        ref: ArtefactRef | None,
+        began: float,
+    ) -> Raw:
+        found, proof = decided(model, known)
+        kept = self._raw(with_proof(found, proof, {}), known.version, proof, began)
+        return kept.model_copy(update={"reduction": ref})
 
     def _raw(self, samples: bytes, provider: str, proof: Proof, began: float) -> Raw:
         return Raw(

@@ -15,6 +15,7 @@ from qsaga.core.ports import ArtefactStore, CircuitResult
 from qsaga.core.solvers import Simulator
 from qsaga.problems.base import Bits
 from qsaga.problems.polish import descend, energies
+from qsaga.problems.reduction import load_reduction, smaller
 from qsaga.problems.verify import REGISTER, load_model
 
 STARTS = 64
@@ -44,9 +45,10 @@ class Gate(GateStep):
 
     def _judged(self, given: GateInput, result: CircuitResult) -> GateVerdict:
         if isinstance(given.workload, Optimise) and given.model is not None:
-            return improves(
-                load_model(self._artefacts.get(given.model)), result, given.terms.progress
-            )
+            model = load_model(self._artefacts.get(given.model))
+            if given.reduction is not None:
+                model = smaller(model, load_reduction(self._artefacts.get(given.reduction)))
+            return improves(model, result, given.terms.progress)
         if given.peak is not None:
             return peaked(result, given.peak)
         return GateVerdict(passed=True, simulated=True, reason="it runs")

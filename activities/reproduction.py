@@ -22,11 +22,13 @@ from qsaga.core.ports import (
     Recompiler,
 )
 from qsaga.core.records import JobRecord
+from qsaga.core.reduction import Reducer, Reduction
 from qsaga.core.results import Answer, Provenance
 from qsaga.core.solvers import Simulator
 from qsaga.core.states import HARDWARE_RUNGS, Rung
 from qsaga.core.steps import Encoded, EncodeInput
 from qsaga.problems.polish import Polisher
+from qsaga.problems.reduction import load_reduction
 from qsaga.problems.verify import postprocessing, verify
 
 GONE = "no longer in the artefact store"
@@ -69,6 +71,7 @@ class Reproducer:
         simulator: the one of the simulator rung.
         polisher: as for Verify.
         software: package to version, of this process.
+        reducer: as for Encode.
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class Reproducer:
         simulator: Simulator,
         polisher: Polisher,
         software: Mapping[str, str],
+        reducer: Reducer | None = None,
     ) -> None:
+        self._reducer = reducer
         self._artefacts, self._reader, self._builder = artefacts, reader, builder
         self._recompiler, self._simulator = recompiler, simulator
         self._polisher, self._software = polisher, dict(software)
@@ -99,8 +104,14 @@ class Reproducer:
         if provenance is None or result.answer is None:
             raise InvalidRequest("job_id", f"{record.job_id} has no answer", "an answered job")
         scratch = _Scratch()
-        encoded = await Encode(scratch, self._builder, self._reader).encode(
-            EncodeInput(workload=request.workload, circuit_wanted="circuit" in provenance.artefacts)
+        before = lineage.reduction if lineage else None
+        encoded = await Encode(scratch, self._builder, self._reader, self._reducer).encode(
+            EncodeInput(
+                workload=request.workload,
+                circuit_wanted="circuit" in provenance.artefacts,
+                # A job of before there was any is made again without.
+                reduction=before.version if before else "",
+            )
         )
         conditions = _conditions(lineage, encoded)
         checks = [
@@ -116,14 +127,17 @@ class Reproducer:
             checks.append(check)
             conditions.append(transpiler)
         checks.append(await self._running(provenance, encoded, scratch))
+        reduction = await self._reduction(provenance)
         checks.append(
-            await self._verifying(request.workload, provenance, result.answer, encoded, scratch)
+            await self._verifying(
+                request.workload, provenance, result.answer, encoded, scratch, reduction
+            )
         )
         conditions += [
             _compared(
                 "postprocessing",
                 lineage.postprocessing if lineage else None,
-                postprocessing(request.workload, self._polisher),
+                postprocessing(request.workload, self._polisher, reduction),
             ),
             _versions("software", provenance.software, self._software),
             _versions("machine", lineage.machine if lineage else {}, machine()),
@@ -140,7 +154,11 @@ class Reproducer:
         self, provenance: Provenance, encoded: Encoded, scratch: _Scratch
     ) -> list[Check]:
         checks = []
-        for what, again in (("model", encoded.model), ("circuit", encoded.circuit)):
+        for what, again in (
+            ("model", encoded.model),
+            ("reduction", encoded.reduction),
+            ("circuit", encoded.circuit),
+        ):
             kept = provenance.artefacts.get(what)
             if kept is None or again is None:
                 continue
@@ -225,6 +243,7 @@ class Reproducer:
         answer: Answer,
         encoded: Encoded,
         scratch: _Scratch,
+        reduction: Reduction | None,
     ) -> Check:
         kept = provenance.artefacts.get("result")
         raw = await self._kept(kept) if kept else None
@@ -234,11 +253,17 @@ class Reproducer:
         model = scratch.get(encoded.model) if encoded.model else None
         try:
             again, _ = await asyncio.to_thread(
-                verify, workload, model, raw, kept.media, self._polisher
+                verify, workload, model, raw, kept.media, self._polisher, reduction
             )
         except ResultUnusable as error:
             return nothing.model_copy(update={"same": False, "note": str(error)})
         return _compared("answer", _digest(answer), _digest(again), "from the kept result")
+
+    async def _reduction(self, provenance: Provenance) -> Reduction | None:
+        """That of the circuit behind the result, which may be another job's."""
+        ref = provenance.artefacts.get("reduction")
+        data = await self._kept(ref) if ref else None
+        return load_reduction(data) if data else None
 
     async def _kept(self, ref: ArtefactRef) -> bytes | None:
         try:
@@ -248,12 +273,17 @@ class Reproducer:
 
 
 def _conditions(lineage: Lineage | None, encoded: Encoded) -> list[Check]:
-    return [
+    told = [
         _compared("formulation", lineage.formulation if lineage else None, encoded.formulation),
         _compared(
             "preprocessing", lineage.preprocessing if lineage else None, encoded.preprocessing
         ),
     ]
+    if lineage is not None and lineage.reduction is not None:
+        again = encoded.reduced.model_dump(mode="json") if encoded.reduced else {}
+        before = lineage.reduction.model_dump(mode="json")
+        told.append(_versions("reduction", _texts(before), _texts(again)))
+    return told
 
 
 def _compared(what: str, recorded: str | None, again: str, note: str = "") -> Check:

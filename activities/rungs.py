@@ -83,6 +83,7 @@ class Cached(CachedStep):
             provider_job_ids=origin.provider_job_ids,
             circuit=origin.circuit,
             isa_circuit=origin.artefacts.get("isa_circuit"),
+            reduction=origin.artefacts.get("reduction"),
             detail={
                 "of_job": earlier.job_id,
                 "source": origin.source.value,

@@ -21,10 +21,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.running import not_yet
 from qsaga.core.errors import NoSuchRemoteJob, ProviderError
 from qsaga.core.jobs import deployment_tag
+from qsaga.core.oversight import WatchStep
 from qsaga.core.ports import QuantumProvider, RemoteJob, RemoteState
 from qsaga.core.roles import Queues
 from qsaga.core.runs import FOLLOW, LOOK, WATCH
-from qsaga.core.steps import WatchStep
 from qsaga.core.submission import Submissions, WatchedRun
 from qsaga.core.timing import IDLE_WATCH, watch_interval
 

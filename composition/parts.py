@@ -50,6 +50,7 @@ PACKAGES = (
     "qiskit-aer",
     "dimod",
     "dwave-neal",
+    "dwave-preprocessing",
     "dwave-samplers",
     "ortools",
 )

@@ -54,6 +54,7 @@ def desk_steps(parts: Parts) -> Steps:
     from adapters.ansatz import QiskitAnsatzReader
     from adapters.circuits import QiskitCircuitReader
     from adapters.optimisers import optimiser
+    from adapters.reduction import RoofDuality
 
     settings = parts.settings
     required = settings.identity.required
@@ -73,6 +74,7 @@ def desk_steps(parts: Parts) -> Steps:
         reader=reader,
         doorman=parts.doorman,
         learned=parts.estimator.name if parts.estimator else "",
+        reducer=RoofDuality(),
     )
     return [
         admit.admit,
@@ -103,6 +105,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
     from adapters.annealing import steepest_descent
     from adapters.ibm import IBMRecompiler
     from adapters.qaoa import QaoaBuilder
+    from adapters.reduction import RoofDuality
     from composition.upkeep import schedules, sweeping
 
     provider, kept, artefacts = parts.provider, parts.kept, parts.artefacts
@@ -126,6 +129,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
             AerSimulator(),
             steepest_descent,
             software(),
+            RoofDuality(),
         ),
         reconciling=Reconciling(
             provider,
@@ -210,10 +214,12 @@ def compile_steps(parts: Parts) -> Steps:
     from activities.encoding import EncodeOnce
     from adapters.circuits import QiskitCircuitReader
     from adapters.qaoa import QaoaBuilder
+    from adapters.reduction import RoofDuality
 
-    builder = QaoaBuilder()
-    encode = Encode(parts.artefacts, builder, QiskitCircuitReader())
-    steps: Steps = [EncodeOnce(encode, parts.artefacts, parts.cache, builder.version).encode]
+    builder, reducer = QaoaBuilder(), RoofDuality()
+    encode = Encode(parts.artefacts, builder, QiskitCircuitReader(), reducer)
+    once = EncodeOnce(encode, parts.artefacts, parts.cache, builder.version, reducer.version)
+    steps: Steps = [once.encode]
     if parts.provider is not None:
         from activities.hardware import Compile
 

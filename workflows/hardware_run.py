@@ -349,6 +349,7 @@ class HardwareRun:
             outcome=outcome,
             workload=given.workload if late else None,
             model=given.model if late else None,
+            reduction=given.reduction if late else None,
         )
 
     # --- telling -----------------------------------------------------------------------------

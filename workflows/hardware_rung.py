@@ -39,7 +39,9 @@ SETTLING = 30.0
 def circuit_of(encoded: Encoded) -> ArtefactRef:
     """The circuit. Raises LayerEnded where none was built."""
     if encoded.circuit is None:
-        raise LayerEnded(Layer.ENCODE, "no circuit was built for this job", timed_out=False)
+        empty = encoded.reduced is not None and not encoded.reduced.qubits
+        why = "the reduction has left no variable to run" if empty else "none was built"
+        raise LayerEnded(Layer.ENCODE, f"no circuit for this job: {why}", timed_out=False)
     return encoded.circuit
 
 
@@ -231,6 +233,7 @@ class HardwareRung:
             workload=self._request.workload,
             circuit=circuit_of(encoded),
             model=encoded.model,
+            reduction=encoded.reduction,
             spec=encoded.spec,
             backend=forecast.backend if forecast else "",
             seed=self._request.seed,

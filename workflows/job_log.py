@@ -147,7 +147,8 @@ class JobLog:
 
     def artefacts(self) -> tuple[ArtefactRef, ...]:
         """All that the job stored, each once."""
-        encoded = (self.encoded.model, self.encoded.circuit) if self.encoded else ()
+        known = self.encoded
+        encoded = (known.model, known.circuit, known.reduction) if known else ()
         raws = [raw.result for raw in self.raws]
         return tuple(dict.fromkeys(ref for ref in (*encoded, *raws, *self.stored) if ref))
 
@@ -265,6 +266,7 @@ class JobLog:
             "circuit": self.encoded.circuit if self.encoded else None,
             "isa_circuit": raw.isa_circuit,
             "result": raw.result,
+            "reduction": raw.reduction,
         }
         spec = self.encoded.spec if self.encoded else None
         return Provenance(

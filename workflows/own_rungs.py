@@ -141,7 +141,7 @@ class OwnRungs:
             Layer.SOLVE,
             solver_limit(self._request.budgets, self._time.left(), seconds),
             ExactStep.exact,
-            given.model_copy(update={"key": self.searched}),
+            given.model_copy(update={"key": self.searched, "reduction": encoded.reduction}),
             rung=Rung.EXACT,
         )
 

@@ -226,6 +226,7 @@ class QuantumJob:
                 max_seconds=admission.decision.max_seconds
                 or self._request.budgets.execution_limit(),
                 tenant=self._request.tenant,
+                reduction=admission.decision.facts.reduction,
             ),
             light=self._light,
         )
@@ -247,7 +248,7 @@ class QuantumJob:
         if len(self._log.attempts) < PUBLISHED_RUNGS:
             self._log.publish(rung)
         try:
-            raw = await self._raw(rung, admission, encoded)
+            raw = encoded.labelled(await self._raw(rung, admission, encoded))
             self._log.answered(raw, await self._verified(raw, encoded))
         except LayerEnded as end:
             self._log.rung_ended(rung, end)

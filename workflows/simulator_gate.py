@@ -64,5 +64,6 @@ class SimulatorGate:
                 seed=self._request.seed,
                 terms=terms,
                 peak=self._request.expect_peak,
+                reduction=encoded.reduction,
             ),
         )

@@ -7,9 +7,9 @@ from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from qsaga.core.oversight import WatchStep
     from qsaga.core.roles import queue_of
     from qsaga.core.runs import WATCH
-    from qsaga.core.steps import WatchStep
     from workflows.layers import ONE_ATTEMPT, RETRY
 
 

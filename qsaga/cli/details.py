@@ -21,6 +21,7 @@ from qsaga.core.contract import ArtefactRef
 from qsaga.core.lineage import Lineage
 from qsaga.core.ports import Charge
 from qsaga.core.records import JobRecord
+from qsaga.core.reduction import Reduced
 from qsaga.core.results import Comparison, Contender, JobResult
 from qsaga.core.runs import JobAccount
 from qsaga.core.words import at, money, plain, stamp
@@ -156,6 +157,8 @@ def _lineage(lineage: Lineage) -> Table:
             continue
         if isinstance(value, ArtefactRef):
             value = f"artefact, sha256 {value.sha256[:16]}"
+        elif isinstance(value, Reduced):
+            value = f"{value.text()} ({value.version}, {value.library})"
         elif isinstance(value, dict):
             value = ", ".join(f"{key} {part}" for key, part in value.items())
         pairs.append((name.replace("_", " "), str(value)))

@@ -19,9 +19,11 @@ from qsaga.cli.requests import Options, plain, request_from
 from qsaga.cli.views import Row, print_to, rows
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.jobs import Optimise, Problem
+from qsaga.core.reduction import Reduced
 from qsaga.problems import registry
 from qsaga.problems.base import ProblemInput, ProblemType
 from qsaga.problems.precision import spread
+from qsaga.problems.reduction import MOST_TERMS, reduce_model
 
 app = typer.Typer(help="Problems that can be solved by name: list them, show one, size a file.")
 
@@ -78,10 +80,13 @@ def size(
         raise InvalidRequest("workload.kind", "a circuit has no model", "optimise")
     kind, given = registry.parse(workload.problem)
     told, warnings = _size(kind, given), _warnings(kind, given)
+    left = _reduced(kind, given) if workload.algorithm.reduce else "not asked for"
     if json:
-        print(plain({"problem": kind.name} | told | {"warnings": warnings}))
+        after = None if isinstance(left, str) else left.model_dump(mode="json")
+        print(plain({"problem": kind.name} | told | {"reduced": after, "warnings": warnings}))
         return
     pairs: list[Row] = [("problem", kind.name), *((what, str(n)) for what, n in told.items())]
+    pairs.append(("reduced", left if isinstance(left, str) else left.text()))
     print_to(out(), rows([*pairs, *(("warning", text) for text in warnings)]))
 
 
@@ -89,6 +94,17 @@ def _size(kind: ProblemType[Any, Any], given: ProblemInput) -> dict[str, int]:
     variables, couplings = kind.size(given)
     # QAOA takes a qubit for each variable.
     return {"variables": variables, "couplings": couplings, "qubits": variables}
+
+
+def _reduced(kind: ProblemType[Any, Any], given: ProblemInput) -> Reduced | str:
+    """What the reduction leaves, or why that is not known."""
+    if kind.size(given)[1] > MOST_TERMS:
+        return f"not looked at: more than {MOST_TERMS} couplings"
+    try:
+        found = reduce_model(kind.formulate(given))
+    except ImportError:
+        return "not known without qsaga[reduction]"
+    return "not looked at" if found is None else found.size
 
 
 def _warnings(kind: ProblemType[Any, Any], given: ProblemInput) -> list[str]:

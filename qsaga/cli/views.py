@@ -75,6 +75,8 @@ def decision_view(decision: Decision) -> Table:
     ]
     pairs += [("refused", f"{no.rung.value}: {no.reason}") for no in decision.refused]
     size = f"{facts.qubits}"
+    if facts.smaller:
+        size += " after reduction"
     if facts.variables is not None:
         size += f" for {facts.variables} variables"
     pairs.append(("qubits", f"{size}, {facts.shots} shots"))

@@ -40,7 +40,7 @@ class Facts(Contract):
     Args:
         verb: the kind of workload.
         variables: of the binary model; None unless optimise.
-        qubits: that the circuit needs.
+        qubits: that the circuit needs, of a model that was reduced those that are left.
         shots: that will be asked for.
         backends: as the providers describe them; empty when none could be reached.
         provider_trouble: why they could not be reached.
@@ -62,6 +62,7 @@ class Facts(Contract):
         cached_age: seconds since the tenant's newest answer to the same input; None if there is
             none, or no ladder asks for it.
         learned: name of the installed estimator; empty if there is none.
+        reduction: name and version of what reduced the model; empty where nothing did.
     """
 
     verb: Verb
@@ -87,6 +88,17 @@ class Facts(Contract):
     withheld: str = ""
     cached_age: float | None = None
     learned: str = ""
+    reduction: str = ""
+
+    @property
+    def size(self) -> int | None:
+        """Variables of the binary model after its reduction, if any; None unless optimise."""
+        return self.qubits if self.reduction else self.variables
+
+    @property
+    def smaller(self) -> bool:
+        """Whether the reduction took variables out."""
+        return bool(self.reduction) and self.qubits != self.variables
 
 
 class Forecast(Contract):

@@ -16,6 +16,7 @@ class GateInput(Contract):
     """A circuit that hardware is to run, and what it has to show before.
 
     ``peak`` is the least share of shots that its most frequent outcome has to have; None is any.
+    ``reduction`` is what was taken out of the model before the circuit was built.
     """
 
     workload: Workload
@@ -25,6 +26,7 @@ class GateInput(Contract):
     seed: int
     terms: GateTerms
     peak: float | None = None
+    reduction: ArtefactRef | None = None
 
 
 class GateVerdict(Contract):

@@ -53,6 +53,7 @@ class Qaoa(StrictContract):
             (Barkoutsos et al. 2020, arXiv:1907.04769).
         warm_start: begin near a greedy solution: the chance of each variable's other value, 0.5
             being no warm start at all (Egger, Marecek, Woerner 2021, arXiv:2009.10095).
+        reduce: take out the variables that need no qubits before the circuit is built.
     """
 
     depth: Annotated[int, Field(ge=1, le=MAX_ANGLES)] = 2
@@ -61,6 +62,7 @@ class Qaoa(StrictContract):
     betas: tuple[float, ...] = ()
     cvar: Annotated[float, Field(gt=0, le=1)] = 1.0
     warm_start: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    reduce: bool = True
 
     @model_serializer(mode="wrap")
     def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class Qaoa(StrictContract):
         return {
             name: value
             for name, value in body.items()
-            if name not in ("cvar", "warm_start") or value != plain[name].default
+            if name not in ("cvar", "warm_start", "reduce") or value != plain[name].default
         }
 
     @model_validator(mode="after")

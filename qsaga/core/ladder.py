@@ -6,8 +6,9 @@ from typing import Protocol
 
 from qsaga.core.approval import ApprovalTerms, Person
 from qsaga.core.contract import Seconds, StrictContract
-from qsaga.core.facts import VERBS, Facts, GateTerms
-from qsaga.core.states import HARDWARE_RUNGS, OPTIMISE_RUNGS, Rung
+from qsaga.core.facts import VERBS, BackendFacts, Facts, Forecast, GateTerms
+from qsaga.core.reduction import settled, size_text
+from qsaga.core.states import CIRCUIT_RUNGS, HARDWARE_RUNGS, OPTIMISE_RUNGS, Rung
 
 
 class ManualReview(StrictContract):
@@ -52,15 +53,18 @@ def closed_rungs(terms: RungTerms, facts: Facts) -> dict[Rung, str]:
     closed: dict[Rung, str] = {}
     if facts.qubits > terms.simulator_max_qubits:
         closed[Rung.SIMULATOR] = (
-            f"{facts.qubits} qubits, the simulator takes {terms.simulator_max_qubits}"
+            f"{size_text(facts)}, the simulator takes {terms.simulator_max_qubits}"
         )
+    nothing_left = settled(facts)
+    if nothing_left:
+        closed |= dict.fromkeys(CIRCUIT_RUNGS, nothing_left)
     for rung in OPTIMISE_RUNGS:
         if facts.verb != "optimise":
             closed[rung] = f"{rung.value} cannot answer {facts.verb}"
-    if facts.variables is not None and facts.variables > terms.exact_max_variables:
+    most = terms.exact_max_variables
+    if facts.variables is not None and facts.variables > most and not nothing_left:
         closed[Rung.EXACT] = (
-            f"{facts.variables} variables, exact takes {terms.exact_max_variables} "
-            "(exact_max_variables)"
+            f"{facts.variables} variables, exact takes {most} (exact_max_variables)"
         )
     if why := _no_cached(terms.cached_max_age, facts.cached_age):
         closed[Rung.CACHED] = why
@@ -84,3 +88,33 @@ def gate_of(terms: GateTerms | None, facts: Facts, ladder: tuple[Rung, ...]) -> 
     if terms is None or not HARDWARE_RUNGS.intersection(ladder):
         return None
     return terms if facts.verb in (terms.verbs or VERBS) else None
+
+
+def misfit(facts: Facts, backend: BackendFacts, expected: Forecast, region: str | None) -> str:
+    """Why a backend cannot take a job; empty if it can. ``region`` is where the backend is."""
+    if not backend.operational:
+        return "not operational"
+    if facts.regions and region not in facts.regions:
+        return f"region {region or 'unknown'}, the job allows {', '.join(facts.regions)}"
+    if facts.qubits > backend.qubits:
+        return f"{size_text(facts)} is too big, it has {backend.qubits}"
+    if expected.queue_seconds is not None and expected.queue_seconds > facts.queue_budget:
+        return (
+            f"expected queue {expected.queue_seconds:g} s is over the budget of "
+            f"{facts.queue_budget:g} s"
+        )
+    if expected.quantum_seconds > facts.quantum_seconds:
+        return (
+            f"expected {expected.quantum_seconds:.1f} quantum seconds, the budget is "
+            f"{facts.quantum_seconds:.1f}"
+        )
+    if facts.money is not None and expected.money > 0:
+        if expected.currency != facts.currency:
+            return f"priced in {expected.currency}, the budget is in {facts.currency}"
+        if expected.money > facts.money:
+            return (
+                f"expected cost {expected.money} {expected.currency}, the budget is {facts.money}"
+            )
+    if expected.ceiling is not None and expected.ceiling.quantum_seconds < 1:
+        return "the budgets pay for less than one whole second, the least that can be asked for"
+    return ""

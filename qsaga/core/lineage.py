@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from qsaga.core.contract import ArtefactRef, Contract, canonical_json, digest
+from qsaga.core.reduction import Reduced
 from qsaga.core.states import CIRCUIT_RUNGS
 
 if TYPE_CHECKING:  # results, which steps are made of, hold a Lineage
@@ -42,6 +43,8 @@ class Lineage(Contract):
         calibration: the backend's calibration data at compilation, kept as an artefact.
         partial: outputs of rungs whose answer was not served, by rung.
         machine: interpreter and platform of the worker that verified the answer.
+        reduction: how much smaller the model was made before the circuit was built; None where
+            nothing looked.
     """
 
     input_sha256: str
@@ -66,6 +69,7 @@ class Lineage(Contract):
     calibration: ArtefactRef | None = None
     partial: dict[str, ArtefactRef] = Field(default_factory=dict)
     machine: dict[str, str] = Field(default_factory=dict)
+    reduction: Reduced | None = None
 
 
 def input_digest(workload: Workload) -> str:
@@ -124,6 +128,7 @@ def lineage_of(
             if raw is None or other.rung is not raw.rung
         },
         machine=dict(verified.machine) if verified else {},
+        reduction=encoded.reduced if encoded else None,
     )
 
 

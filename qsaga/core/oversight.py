@@ -1,4 +1,4 @@
-"""The activity contracts around people: weighing a decision, telling somebody, operations."""
+"""The activity contracts around people and watching: decisions, notices, operations, waiting."""
 
 from __future__ import annotations
 
@@ -68,3 +68,15 @@ class OperateStep(ABC):
     @abstractmethod
     async def operate(self, given: OperateInput) -> OperationReport:
         """Safe to repeat. Raises Unauthenticated, Forbidden, InvalidRequest, NoSuchJob, …"""
+
+
+class WatchStep(ABC):
+    """Look at all waiting remote jobs at once, and tell the runs of those that have changed.
+
+    One activity that is retried for as long as anybody waits.
+    """
+
+    @activity.defn(name="watch")
+    @abstractmethod
+    async def watch(self, deployment: str) -> None:
+        """Raises a benign retryable error while anybody waits, returns when nobody does."""

@@ -29,8 +29,9 @@ from qsaga.core.facts import (
     as_sensitive,
 )
 from qsaga.core.jobs import Sensitivity
-from qsaga.core.ladder import ManualReview, closed_rungs, gate_of
+from qsaga.core.ladder import ManualReview, closed_rungs, gate_of, misfit
 from qsaga.core.ledger import Currency
+from qsaga.core.reduction import settled, size_text
 from qsaga.core.states import HARDWARE_RUNGS, OPTIMISE_RUNGS, Rung
 
 
@@ -91,8 +92,9 @@ class Rule(StrictContract):
     Args:
         name: what the rule is called in decisions.
         verbs: workloads it is about; empty for all.
-        variables_at_least: optimise problems of this many variables or more.
-        variables_at_most: optimise problems of this many variables or fewer.
+        variables_at_least: optimise problems of this many variables or more; of a model that
+            was reduced, those that are left count.
+        variables_at_most: optimise problems of this many variables or fewer; the same.
         sensitivity_at_least: jobs with data this sensitive or more.
         environment: jobs of this environment.
         tenants: jobs of these tenants; empty for all.
@@ -114,7 +116,7 @@ class Rule(StrictContract):
 
     def applies(self, facts: Facts) -> bool:
         """Whether the rule is about these facts."""
-        size = facts.variables
+        size = facts.size
         return (
             (not self.verbs or facts.verb in self.verbs)
             and (
@@ -241,16 +243,21 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     if not facts.approved:
         # Once approved it was possible: that a backend or a price went since is no fault of his.
         _refuse_impossible(policy, facts)
+    known = settled(facts)
     if facts.forced_route is not None:
         wanted, rule = facts.forced_route, "forced by the request"
         because = f"the request asks for {wanted.value}"
+    elif known:
+        wanted, rule, because = Rung.EXACT, "settled by reduction", known
     else:
         chosen = next((rule for rule in policy.rules if rule.applies(facts)), None)
         ladder = policy.ladders[facts.verb]
         wanted = chosen.route if chosen else ladder[0]
         rule = chosen.name if chosen else "first of the ladder"
         because = chosen.because if chosen else "no rule applies"
-    order = (wanted, *(rung for rung in policy.ladders[facts.verb] if rung is not wanted))
+    # Whatever the ladder has: what is decided already is proven in no time.
+    proof = (Rung.EXACT,) if known else ()
+    order = tuple(dict.fromkeys((wanted, *proof, *policy.ladders[facts.verb])))
     fitting, refusals = _fitting(policy, facts)
     target = fitting[0] if fitting else None
     blocked = closed_rungs(policy, facts)
@@ -316,7 +323,7 @@ def _refuse_impossible(policy: Policy, facts: Facts) -> None:
     if facts.forced_route is Rung.SIMULATOR and facts.qubits > policy.simulator_max_qubits:
         raise InvalidRequest(
             "route",
-            f"{facts.qubits} qubits are more than the simulator takes",
+            f"{size_text(facts)} are more than the simulator takes",
             f"at most {policy.simulator_max_qubits} qubits, or another route",
         )
     asked = [b for b in facts.backends if facts.backend in (None, b.name)]
@@ -324,7 +331,7 @@ def _refuse_impossible(policy: Policy, facts: Facts) -> None:
     if facts.forced_route is Rung.HARDWARE and largest is not None and facts.qubits > largest:
         raise InvalidRequest(
             "route",
-            f"{facts.qubits} qubits are more than the hardware takes",
+            f"{size_text(facts)} are more than the hardware takes",
             f"at most {largest} qubits, or another route",
         )
 
@@ -343,9 +350,11 @@ def _fitting(policy: Policy, facts: Facts) -> tuple[tuple[Forecast, ...], str]:
         )
     if facts.environment not in terms.environments:
         return (), f"the policy keeps jobs of environment {facts.environment!r} off the hardware"
+    if nothing_left := settled(facts):
+        return (), nothing_left
     if facts.verb == "optimise" and facts.qubits > policy.hardware.optimise_max_qubits:
         return (), (
-            f"{facts.qubits} qubits is too big for the hardware "
+            f"{size_text(facts)} is too big for the hardware "
             f"(the policy takes {policy.hardware.optimise_max_qubits})"
         )
     if facts.provider_trouble:
@@ -356,7 +365,7 @@ def _fitting(policy: Policy, facts: Facts) -> tuple[tuple[Forecast, ...], str]:
     for backend in asked:
         expected = forecast(policy, facts, backend)
         region = backend.region or terms.regions.get(backend.name)
-        trouble = _trouble(facts, backend, expected, region)
+        trouble = misfit(facts, backend, expected, region)
         if trouble:
             reasons.append(f"{backend.name}: {trouble}")
         else:
@@ -366,32 +375,3 @@ def _fitting(policy: Policy, facts: Facts) -> tuple[tuple[Forecast, ...], str]:
         order = sorted(fitting, key=lambda f: (f.queue_seconds is None, f.queue_seconds or 0.0))
         return tuple(order), ""
     return (), "; ".join(reasons) or "no backend is offered"
-
-
-def _trouble(facts: Facts, backend: BackendFacts, expected: Forecast, region: str | None) -> str:
-    if not backend.operational:
-        return "not operational"
-    if facts.regions and region not in facts.regions:
-        return f"region {region or 'unknown'}, the job allows {', '.join(facts.regions)}"
-    if facts.qubits > backend.qubits:
-        return f"{facts.qubits} qubits is too big, it has {backend.qubits}"
-    if expected.queue_seconds is not None and expected.queue_seconds > facts.queue_budget:
-        return (
-            f"expected queue {expected.queue_seconds:g} s is over the budget of "
-            f"{facts.queue_budget:g} s"
-        )
-    if expected.quantum_seconds > facts.quantum_seconds:
-        return (
-            f"expected {expected.quantum_seconds:.1f} quantum seconds, the budget is "
-            f"{facts.quantum_seconds:.1f}"
-        )
-    if facts.money is not None and expected.money > 0:
-        if expected.currency != facts.currency:
-            return f"priced in {expected.currency}, the budget is in {facts.currency}"
-        if expected.money > facts.money:
-            return (
-                f"expected cost {expected.money} {expected.currency}, the budget is {facts.money}"
-            )
-    if expected.ceiling is not None and expected.ceiling.quantum_seconds < 1:
-        return "the budgets pay for less than one whole second, the least that can be asked for"
-    return ""

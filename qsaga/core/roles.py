@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from qsaga.core.gate import GateStep
+from qsaga.core.oversight import WatchStep
 from qsaga.core.rung_steps import ExactStep, LearnedStep
 from qsaga.core.sessions import CloseStep as CloseSessionStep
 from qsaga.core.sessions import JoinStep, LookStep, OpenStep
@@ -21,7 +22,6 @@ from qsaga.core.steps import (
     SolveStep,
     SubmitStep,
     VerifyStep,
-    WatchStep,
 )
 
 

@@ -38,6 +38,7 @@ class RunRequest(Contract):
         session: the provider session to take part in, if any.
         hold: key of the reservation that the run settles; empty where there is none.
         guarded: the run is started by its job only, and heeds sealed signals only.
+        reduction: of that model; see ``Encoded``.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
         queues: task queues of the roles of workers; empty where there is one queue for all.
     """
@@ -57,6 +58,7 @@ class RunRequest(Contract):
     hold: str = ""
     guarded: bool = False
     only_close: str = ""
+    reduction: ArtefactRef | None = None
     queues: dict[str, str] = {}
 
 

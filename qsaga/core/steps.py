@@ -17,8 +17,9 @@ from temporalio import activity
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.jobs import JobRequest, Workload
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
+from qsaga.core.reduction import Reduced
 from qsaga.core.results import Answer, CircuitFacts, Cost, JobResult
-from qsaga.core.states import Rung
+from qsaga.core.states import CIRCUIT_RUNGS, Rung
 
 
 class Encoded(Contract):
@@ -36,6 +37,8 @@ class Encoded(Contract):
         couplings: of the model.
         parameter_sets: of the circuit, each of which is run with all shots.
         from_cache: made for an earlier job of the tenant with the same input.
+        reduction: a ``Reduction``, JSON; None where the circuit is of the whole model.
+        reduced: how large that left it.
     """
 
     model: ArtefactRef | None
@@ -49,18 +52,28 @@ class Encoded(Contract):
     couplings: int | None = None
     parameter_sets: int | None = None
     from_cache: bool = False
+    reduction: ArtefactRef | None = None
+    reduced: Reduced | None = None
+
+    def labelled(self, raw: Raw) -> Raw:
+        """The output of a rung with the reduction that its circuit was built with."""
+        if raw.rung not in CIRCUIT_RUNGS:
+            return raw
+        return raw.model_copy(update={"reduction": self.reduction})
 
 
 class EncodeInput(Contract):
     """``circuit_wanted`` is False where no rung of the ladder runs one.
 
-    ``tenant`` is whose encoded problems may be used; empty uses none.
+    ``tenant`` is whose encoded problems may be used; empty uses none. ``reduction`` is the version
+    of the reduction that the job was admitted with; empty encodes the model as it is.
     """
 
     workload: Workload
     circuit_wanted: bool
     max_seconds: int | None = None
     tenant: str = ""
+    reduction: str = ""
 
 
 class EncodeStep(ABC):
@@ -77,7 +90,8 @@ class Raw(Contract):
 
     ``result`` is a CircuitResult (media ``application/vnd.qsaga.circuit-result+json``) or a
     dimod SampleSet (media ``application/vnd.dimod.sampleset+json``). ``detail`` is what else
-    belongs to its provenance: age and job of an earlier answer, who gave one.
+    belongs to its provenance: age and job of an earlier answer, who gave one. ``reduction`` is that
+    of the model that ran; None where all of the model did.
     """
 
     rung: Rung
@@ -91,6 +105,7 @@ class Raw(Contract):
     calibration: ArtefactRef | None = None
     cost: Cost = Cost()
     detail: dict[str, JsonValue] = Field(default_factory=dict)
+    reduction: ArtefactRef | None = None
 
 
 class SolveInput(Contract):
@@ -103,6 +118,7 @@ class SolveInput(Contract):
     seconds: float
     seed: int
     key: str = ""
+    reduction: ArtefactRef | None = None
 
 
 class SolveStep(ABC):
@@ -344,7 +360,8 @@ Outcome = Literal["answered", "late", "not_answered"]
 class SettleInput(Contract):
     """Closes the account of a run.
 
-    ``workload`` and ``model`` are given with a late result, to compare it with what was served.
+    ``workload``, ``model`` and ``reduction`` are given with a late result, to compare it with what
+    was served.
     ``hold`` is the key of the reservation; empty where there is none. ``unsent`` says that nothing
     was ever sent under the tag. ``decided_by`` is the person whose word on the jobs is final.
     ``since`` is when the settling began.
@@ -362,6 +379,7 @@ class SettleInput(Contract):
     outcome: Outcome
     workload: Workload | None = None
     model: ArtefactRef | None = None
+    reduction: ArtefactRef | None = None
 
 
 class Settled(Contract):
@@ -379,15 +397,3 @@ class SettleStep(ABC):
     @abstractmethod
     async def settle(self, given: SettleInput) -> Settled:
         """Safe to repeat."""
-
-
-class WatchStep(ABC):
-    """Look at all waiting remote jobs at once, and tell the runs of those that have changed.
-
-    One activity that is retried for as long as anybody waits.
-    """
-
-    @activity.defn(name="watch")
-    @abstractmethod
-    async def watch(self, deployment: str) -> None:
-        """Raises a benign retryable error while anybody waits, returns when nobody does."""

@@ -62,7 +62,8 @@ def beginning(known: Known) -> Iterator[str]:
 
 
 def _size(facts: Facts) -> str:
-    size = f"{number(facts.qubits, 'qubit')} and {number(facts.shots, 'shot')}"
+    left = " after reduction" if facts.smaller else ""
+    size = f"{number(facts.qubits, 'qubit')}{left} and {number(facts.shots, 'shot')}"
     return size if facts.variables is None else f"{number(facts.variables, 'variable')}, {size}"
 
 

@@ -16,6 +16,7 @@ from qsaga.core.confidence import PROBLEM, Bound, Proof, claim, half_width
 from qsaga.core.errors import ResultUnusable
 from qsaga.core.jobs import Estimate, Optimise, Sample, Workload
 from qsaga.core.ports import CircuitResult
+from qsaga.core.reduction import Reduction
 from qsaga.core.results import (
     Answer,
     EstimateAnswer,
@@ -27,6 +28,7 @@ from qsaga.core.results import (
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
 from qsaga.problems.polish import Polisher, descend, energies
 from qsaga.problems.proofs import proof_of, rounding
+from qsaga.problems.reduction import JOINED, expanded, joined
 from qsaga.problems.registry import get, parse
 
 CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
@@ -71,6 +73,7 @@ def verify(
     raw: bytes,
     media: str,
     polisher: Polisher = descend,
+    reduction: Reduction | None = None,
 ) -> tuple[Answer, bool]:
     """The best answer in a raw result, and whether polishing made it better than any sample.
 
@@ -80,6 +83,7 @@ def verify(
         raw: a CircuitResult (``CIRCUIT_RESULT``) or a dimod SampleSet (``SAMPLE_SET``), JSON.
         media: which of the two.
         polisher: improves samples; see ``qsaga.problems.polish``.
+        reduction: what was taken out of the model before its circuit was built.
 
     Nothing in here is random: the same raw result always gives the same answer.
 
@@ -87,7 +91,7 @@ def verify(
     leads to a feasible solution.
     """
     if isinstance(workload, Optimise):
-        return _optimise(workload, model, raw, media, polisher)
+        return _optimise(workload, model, raw, media, polisher, reduction)
     if media != CIRCUIT_RESULT:
         raise ResultUnusable(f"a result of type {media} cannot answer {workload.kind}")
     result = _circuit_result(raw)
@@ -96,28 +100,40 @@ def verify(
     return _estimate(workload, result), False
 
 
-def postprocessing(workload: Workload, polisher: Polisher = descend) -> str:
+def postprocessing(
+    workload: Workload, polisher: Polisher = descend, reduction: Reduction | None = None
+) -> str:
     """Names and versions of what ``verify`` does for a workload."""
     if not isinstance(workload, Optimise):
         return POSTPROCESSING
     kind = get(workload.problem.name)
     polish = getattr(polisher, "__name__", type(polisher).__name__)
-    return f"{POSTPROCESSING}, {kind.decoding}, {polish}"
+    told = f"{POSTPROCESSING}, {kind.decoding}, {polish}"
+    several = reduction is not None and len(reduction.components) > 1
+    return f"{told}, {JOINED}" if several else told
 
 
 def _optimise(
-    workload: Optimise, model: bytes | None, raw: bytes, media: str, polisher: Polisher
+    workload: Optimise,
+    model: bytes | None,
+    raw: bytes,
+    media: str,
+    polisher: Polisher,
+    reduction: Reduction | None,
 ) -> tuple[OptimiseAnswer, bool]:
     kind, given = parse(workload.problem)
     bqm = kind.formulate(given) if model is None else load_model(model)
     names = kind.variables(given)
     if tuple(bqm.variables) != names:
         raise ResultUnusable("the model's variables are not those of the input")
-    samples = _counted(raw, names) if media == CIRCUIT_RESULT else _sampled(raw, media, names)
+    counted = media == CIRCUIT_RESULT
+    samples = _counted(raw, names, reduction) if counted else _sampled(raw, media, names)
+    # No sample of the rung's, so it counts in nothing that is told of those.
+    more = joined(bqm, samples.bits, reduction) if counted and reduction else samples.bits[:0]
     objectives = kind.objectives(given, samples.bits)
     feasible = kind.feasibles(given, samples.bits)
     # An infeasible sample takes part polished only: to repair it would be slow and find no more.
-    pool = np.vstack([polisher(bqm, samples.bits), samples.bits[feasible]])
+    pool = np.vstack([polisher(bqm, np.vstack([samples.bits, more])), samples.bits[feasible]])
     solution = _best(kind, given, bqm, np.unique(pool, axis=0))
     if solution is None:
         raise ResultUnusable("no feasible answer found: no sample can be repaired to one")
@@ -278,13 +294,16 @@ def _check_counts(register: str, counts: dict[str, int], width: int | None = Non
             raise ResultUnusable(f"register {register!r}: {bits!r} is not {wanted} bits")
 
 
-def _counted(raw: bytes, names: tuple[str, ...]) -> Samples:
+def _counted(raw: bytes, names: tuple[str, ...], reduction: Reduction | None) -> Samples:
     result = _circuit_result(raw)
     counts = {bits: count for bits, count in _register(result.counts).items() if count}
-    _check_counts(REGISTER, counts, len(names))
+    width = reduction.size.qubits if reduction else len(names)
+    _check_counts(REGISTER, counts, width)
     digits = np.frombuffer("".join(counts).encode("ascii"), dtype=np.uint8) - ord("0")
     # Bit 0 is the rightmost character and stands for variable 0.
-    bits = digits.reshape(len(counts), len(names))[:, ::-1].astype(np.int8)
+    bits = digits.reshape(len(counts), width)[:, ::-1].astype(np.int8)
+    if reduction is not None:
+        bits = expanded(bits, names, reduction)
     return Samples(bits, np.array(list(counts.values()), dtype=np.int64))
 
 

@@ -168,7 +168,8 @@ class Traffic(Campaign):
             if Kind.of(self.seed, asked.key).verdict == "reject":
                 fine.add("rejected")
             if one.job and one.job not in fine:
-                self.wrong[one.job_id] = one.job
+                said = self.unheard.get(one.job_id, [])
+                self.wrong[one.job_id] = "; ".join([one.job, *said])
             await self._in_time(one.job_id)
 
     async def _in_time(self, job_id: str) -> None:

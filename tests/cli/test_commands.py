@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sparse import sparse_problem
 from tools.stage import Stage, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,19 @@ def test_plan(qsaga) -> None:
 
 def test_plan_shows_what_was_refused(qsaga) -> None:
     assert "800 qubits is too big for the hardware" in " ".join(qsaga("plan", G14).out.split())
+
+
+def test_plan_and_explain_tell_what_the_reduction_leaves(qsaga, tmp_path: Path) -> None:
+    file = tmp_path / "sparse.json"
+    problem = {"name": "qubo", "data": sparse_problem()}
+    work = {"kind": "optimise", "problem": problem}
+    file.write_text(json.dumps({"key": "left", "workload": work, "route": "simulator"}))
+    assert "11 after reduction for 300 variables" in " ".join(qsaga("plan", file).out.split())
+    assert qsaga("run", file).code == 0
+    shown = " ".join(qsaga("show", "left").out.split())
+    assert "reduction 11 qubits in 2 components, 284 variables fixed, 5 solved" in shown
+    told = " ".join(qsaga("explain", "left").out.split())
+    assert "300 variables, 11 qubits after reduction" in told
 
 
 def test_run_show_watch_on_hardware(qsaga, stage: Stage) -> None:

@@ -1,12 +1,16 @@
 """The commands about problems, and pictures of solved ones."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from qsaga.core.jobs import JobRequest
 from qsaga.problems import registry
+from qsaga.problems.reduction import REDUCTION
+from qsaga.problems.roof import library
+from tests.support.sparse import sparse_problem
 from tools.stage import Stage
 
 DATA = Path(__file__).parents[2] / "data"
@@ -60,13 +64,39 @@ def test_an_example_is_a_request(tmp_path: Path, qsaga) -> None:
         "variables": 7,
         "couplings": 21,
         "qubits": 7,
+        "reduced": {
+            "version": REDUCTION,
+            "library": library(),
+            "variables": 7,
+            "fixed": 0,
+            "solved": 0,
+            "components": 1,
+            "qubits": 7,
+        },
         "warnings": [],
     }
 
 
+def test_size_before_and_after_the_reduction(tmp_path: Path, qsaga, monkeypatch) -> None:
+    file = tmp_path / "sparse.json"
+    work = {"kind": "optimise", "problem": {"name": "qubo", "data": sparse_problem()}}
+    file.write_text(json.dumps({"key": "k", "workload": work}))
+    out = " ".join(qsaga("problems", "size", file).out.split())
+    assert "qubits 300 reduced 11 qubits in 2 components, 284 variables fixed, 5 solved" in out
+    file.write_text(json.dumps({"key": "k", "workload": work | {"algorithm": {"reduce": False}}}))
+    assert "not asked for" in qsaga("problems", "size", file).out
+    file.write_text(json.dumps({"key": "k", "workload": work}))
+    monkeypatch.setitem(sys.modules, "dwave.preprocessing", None)
+    assert "not known without qsaga[reduction]" in qsaga("problems", "size", file).out
+    assert json.loads(qsaga("problems", "size", file, "--json").out)["reduced"] is None
+
+
 def test_size_of_a_file(tmp_path: Path, qsaga) -> None:
     out = qsaga("problems", "size", DATA / "abilene.edges", "--problem", "independent_set").out
-    assert " ".join(out.split()) == "problem independent_set variables 11 couplings 14 qubits 11"
+    assert " ".join(out.split()) == (
+        "problem independent_set variables 11 couplings 14 qubits 11 "
+        "reduced 11 qubits, 0 variables fixed"
+    )
     far = tmp_path / "far.coo"
     far.write_text("0 0 1e-6\n0 1 1e12\n")
     [hardware, floats] = json.loads(qsaga("problems", "size", far, "--json").out)["warnings"]

@@ -13,6 +13,7 @@ from qsaga.core.facts import Decision, Facts
 from qsaga.core.jobs import JobRequest
 from qsaga.core.lineage import Lineage, Reproduction, input_digest, lineage_of
 from qsaga.core.ports import RunSpec
+from qsaga.core.reduction import Reduced
 from qsaga.core.results import CircuitFacts, SampleAnswer
 from qsaga.core.states import Rung
 from qsaga.core.steps import Encoded, Raw, Verified
@@ -50,9 +51,20 @@ FACTS = CircuitFacts(
     payload_bytes=321,
     transpiler={"optimization_level": 3, "layout_passes": ["VF2Layout"]},
 )
+REDUCED = Reduced(
+    version="roof-duality/1",
+    library="a-library 1",
+    variables=2,
+    fixed=0,
+    solved=0,
+    components=1,
+    qubits=2,
+)
 ENCODED = Encoded(
     model=ref("a", 111),
     circuit=ref("b", 222),
+    reduction=ref("d", 33),
+    reduced=REDUCED,
     spec=RunSpec(verb="sample", shots=512),
     qubits=2,
     input_sha256="1" * 64,
@@ -118,6 +130,7 @@ def test_every_field_of_a_hardware_answer_is_filled() -> None:
         calibration=ref("e", 500_000),
         partial={"annealing": ref("0")},
         machine={"python": "CPython 3.11"},
+        reduction=REDUCED,
     )
     left_out = {name for name, value in found if value in (None, {}, "")}
     assert left_out == set()
@@ -174,3 +187,10 @@ def test_the_module_can_be_loaded_in_any_order(first: str) -> None:
 def test_a_reproduction_travels() -> None:
     given = Reproduction(job_id="t/k", same=True, checks=())
     assert Reproduction.model_validate_json(given.model_dump_json()) == given
+
+
+def test_a_reduction_is_told_in_words() -> None:
+    more = {"variables": 300, "fixed": 284, "solved": 5, "components": 2, "qubits": 11}
+    told = REDUCED.model_copy(update=more).text()
+    assert told == "11 qubits in 2 components, 284 variables fixed, 5 solved in small components"
+    assert REDUCED.text() == "2 qubits, 0 variables fixed"

@@ -36,6 +36,58 @@ def off(policy: Policy) -> Policy:
     return policy.model_copy(update={"hardware": hardware})
 
 
+REDUCED = {"variables": 300, "reduction": "roof-duality/1"}
+
+
+def test_a_rule_about_size_looks_at_what_the_reduction_leaves() -> None:
+    decision = decide(DEFAULT, facts(**REDUCED, qubits=60))
+    assert (decision.wanted, decision.ladder[0]) == (Rung.HARDWARE, Rung.HARDWARE)
+    assert decide(DEFAULT, facts(**REDUCED, qubits=300)).wanted is Rung.ANNEALING
+    assert decide(DEFAULT, facts(**REDUCED, qubits=12)).rule == "small problems stay classical"
+
+
+@pytest.mark.parametrize(
+    ("qubits", "said"),
+    [
+        (110, "110 qubits after reduction (300 before) is too big for the hardware"),
+        (300, "300 qubits is too big for the hardware"),
+    ],
+)
+def test_what_stays_too_large_says_by_how_much_and_goes_down(qubits: int, said: str) -> None:
+    plain = DEFAULT.model_copy(update={"rules": ()})
+    decision = decide(plain, facts(**REDUCED, qubits=qubits))
+    assert decision.ladder == (Rung.ANNEALING,)
+    assert said in {r.rung: r.reason for r in decision.refused}[Rung.HARDWARE]
+    small = HERON.model_copy(update={"qubits": 50})
+    decision = decide(plain, facts(**REDUCED, qubits=60, backends=(small,)))
+    assert "60 qubits after reduction (300 before) is too big, it has 50" in decision.reason
+    assert decision.ladder == (Rung.ANNEALING,)
+
+
+def test_what_stays_too_large_for_a_forced_route_is_refused_with_both_sizes() -> None:
+    with pytest.raises(InvalidRequest, match=r"140 qubits after reduction \(300 before\) are more"):
+        decide(DEFAULT, facts(**REDUCED, qubits=140, forced_route=Rung.HARDWARE))
+
+
+@pytest.mark.parametrize("forced", [None, Rung.HARDWARE, Rung.SIMULATOR])
+def test_what_is_decided_by_the_reduction_is_proven_and_nothing_is_run(forced: Rung | None) -> None:
+    decision = decide(DEFAULT, facts(**REDUCED, qubits=0, forced_route=forced))
+    assert decision.ladder == (Rung.EXACT, Rung.ANNEALING)
+    assert decision.wanted is (forced or Rung.EXACT)
+    assert decision.backend is decision.forecast is None
+    refused = {r.rung: r.reason for r in decision.refused}
+    assert set(refused) == {Rung.HARDWARE, Rung.SIMULATOR}
+    assert set(refused.values()) == {
+        "the reduction (roof-duality/1) decides all 300 variables, so there is nothing to run"
+    }
+    assert "decides all 300 variables" in decision.reason
+
+
+def test_who_asks_for_annealing_gets_it_whatever_is_decided() -> None:
+    decision = decide(DEFAULT, facts(**REDUCED, qubits=0, forced_route=Rung.ANNEALING))
+    assert decision.ladder == (Rung.ANNEALING, Rung.EXACT)
+
+
 def test_middle_sized_problem_goes_to_hardware_with_its_fallbacks() -> None:
     decision = decide(DEFAULT, facts())
     assert decision.ladder == (Rung.HARDWARE, Rung.ANNEALING)
