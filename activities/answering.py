@@ -17,19 +17,21 @@ from activities.leaving import Leaving, handed_back
 from activities.running import server_now
 from qsaga.core.confidence import unverified
 from qsaga.core.errors import ResultUnusable
-from qsaga.core.jobs import Estimate, Optimise, submission_tag
+from qsaga.core.jobs import Estimate, Optimise, Workload, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
+from qsaga.core.mitigation import Applied, for_run, not_applied, on_hardware
 from qsaga.core.ports import (
     AnsatzBuilder,
     ArtefactStore,
     CircuitReader,
+    CircuitResult,
     RunSpec,
 )
 from qsaga.core.records import JobOpening, JobRecords
 from qsaga.core.results import Cost, JobResult, OptimiseAnswer
 from qsaga.core.solvers import ClassicalSolver, Incumbents, Simulator
-from qsaga.core.states import COMPUTED, Rung
+from qsaga.core.states import COMPUTED, HARDWARE_RUNGS, Rung
 from qsaga.core.steps import (
     CloseInput,
     CloseStep,
@@ -93,6 +95,7 @@ class Encode(EncodeStep):
                     observables=estimate.observables if estimate else (),
                     precision=estimate.precision if estimate else None,
                     max_seconds=given.max_seconds,
+                    mitigation=for_run(workload.mitigation),
                 ),
                 qubits=qubits,
                 input_sha256=input_digest(workload),
@@ -108,7 +111,12 @@ class Encode(EncodeStep):
         return Encoded(
             model=self._artefacts.put(data, BQM),
             circuit=self._artefacts.put(circuit, QPY) if circuit else None,
-            spec=RunSpec(verb="sample", shots=workload.shots, max_seconds=given.max_seconds),
+            spec=RunSpec(
+                verb="sample",
+                shots=workload.shots,
+                max_seconds=given.max_seconds,
+                mitigation=for_run(workload.mitigation),
+            ),
             qubits=bqm.num_variables,
             input_sha256=input_digest(workload),
             formulation=problem.formulation
@@ -207,8 +215,9 @@ class Verify(VerifyStep):
 
     def _verify(self, given: VerifyInput) -> Verified:
         model = self._artefacts.get(given.model) if given.model else None
+        output = self._output(given.raw)
         answer, polished = verify(
-            given.workload, model, self._output(given.raw), given.raw.result.media, self._polisher
+            given.workload, model, output, given.raw.result.media, self._polisher
         )
         nothing_ran = given.raw.rung not in COMPUTED | {Rung.CACHED}
         if nothing_ran and not isinstance(answer, OptimiseAnswer):
@@ -219,6 +228,7 @@ class Verify(VerifyStep):
             polished=polished,
             postprocessing=postprocessing(given.workload, self._polisher),
             machine=machine(),
+            mitigation=about_noise(given.workload, given.raw, output),
         )
 
     def _output(self, raw: Raw) -> bytes:
@@ -230,6 +240,16 @@ class Verify(VerifyStep):
             raise ResultUnusable(
                 f"the output behind the answer of {raw.detail['of_job']} is not kept any more"
             ) from error
+
+
+def about_noise(workload: Workload, raw: Raw, output: bytes) -> Applied | None:
+    """What was asked about the noise of a device and what was done; None if nothing was."""
+    ran = str(raw.detail.get("source", raw.rung))  # an earlier answer keeps its origin there
+    if ran in HARDWARE_RUNGS and raw.result.media == CIRCUIT_RESULT:
+        result = CircuitResult.model_validate_json(output)
+        return on_hardware(workload.mitigation, result.applied)
+    asked = workload.mitigation
+    return None if asked is None or asked.silent else not_applied(asked, ran)
 
 
 class Close(CloseStep):

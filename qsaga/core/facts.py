@@ -42,6 +42,7 @@ class Facts(Contract):
         variables: of the binary model; None unless optimise.
         qubits: that the circuit needs.
         shots: that will be asked for.
+        executions: shots that a machine has to run, error mitigation included; None is as many.
         backends: as the providers describe them; empty when none could be reached.
         provider_trouble: why they could not be reached.
         queue_budget: seconds the job may wait at the provider.
@@ -68,6 +69,7 @@ class Facts(Contract):
     variables: int | None = None
     qubits: int
     shots: int
+    executions: int | None = None
     backends: tuple[BackendFacts, ...] = ()
     provider_trouble: str = ""
     queue_budget: float

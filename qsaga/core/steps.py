@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 from temporalio import activity
 
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.jobs import JobRequest, Workload
+from qsaga.core.mitigation import Applied
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
 from qsaga.core.results import Answer, CircuitFacts, Cost, JobResult
+from qsaga.core.shots import without_silence
 from qsaga.core.states import Rung
 
 
@@ -142,7 +144,8 @@ class VerifyInput(Contract):
 class Verified(Contract):
     """A verified answer, the software versions that made it, and where they ran.
 
-    ``postprocessing`` names what decoded, checked and polished, with versions.
+    ``postprocessing`` names what decoded, checked and polished, with versions; ``mitigation`` what
+    was asked and done about the noise of a device, None where neither was.
     """
 
     answer: Answer
@@ -150,6 +153,11 @@ class Verified(Contract):
     polished: bool = False
     postprocessing: str = ""
     machine: dict[str, str] = {}
+    mitigation: Applied | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_silence(handler(self), "mitigation")
 
 
 class VerifyStep(ABC):
