@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from qiskit_ibm_runtime.options import EstimatorOptions, SamplerOptions
 
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.facts import BackendFacts, Facts
-from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample
+from qsaga.core.jobs import Circuit, Estimate, JobRequest, Optimise, Sample
 from qsaga.core.lineage import input_digest
+from qsaga.core.loop_rules import point_request
+from qsaga.core.loops import LoopRequest, PointShare
 from qsaga.core.mitigation import (
     LEARNING_SHOTS,
     Mitigation,
@@ -250,7 +252,11 @@ def test_what_is_told_is_what_the_provider_says() -> None:
     done = on_hardware(asked, {"resilience": {"zne_mitigation": True, "measure_mitigation": True}})
     assert done is not None
     assert (done.asked, done.mitigated, done.note) == ({"resilience_level": 2}, True, "")
-    off = {"measure_mitigation": False, "zne_mitigation": False, "pec_mitigation": False}
+    off: dict[str, JsonValue] = {
+        "measure_mitigation": False,
+        "zne_mitigation": False,
+        "pec_mitigation": False,
+    }
     nothing = on_hardware(asked, {"resilience": off})
     assert nothing is not None and nothing.mitigated is False
     silent = on_hardware(asked, None)
@@ -270,7 +276,7 @@ def test_what_is_told_is_what_the_provider_says() -> None:
 
 
 def test_options_are_told_in_one_line() -> None:
-    asked = {
+    asked: dict[str, JsonValue] = {
         "resilience_level": 2,
         "resilience": {"zne": {"noise_factors": [1.0, 2.5]}, "pec_mitigation": False},
     }
@@ -284,3 +290,11 @@ def test_messages_of_before_are_written_as_they_were() -> None:
     assert "applied" not in CircuitResult(verb="sample", shots=1).model_dump(mode="json")
     for kind, given_ in ((Sample, SAMPLE), (Estimate, ESTIMATE), (Optimise, OPTIMISE)):
         assert "mitigation" not in kind.model_validate(given_).model_dump()
+
+
+def test_every_point_of_a_loop_is_asked_with_the_options_of_the_loop() -> None:
+    workload = {**ESTIMATE, "mitigation": {"resilience_level": 2}}
+    loop = LoopRequest.model_validate({"key": "k", "workload": workload})
+    allowed = PointShare(deadline=60, quantum_seconds=1)
+    point = point_request(loop, 0, 0, Circuit(source="OPENQASM 3.0;"), None, allowed)
+    assert point.workload.mitigation == Mitigation(resilience_level=2)
