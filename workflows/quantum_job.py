@@ -284,7 +284,10 @@ class QuantumJob:
         def patience() -> float:
             return self._time.left() - self._reserve(rung, admission)
 
-        await self._gate.admit(decision.gate, encoded)
+        try:
+            await self._gate.admit(decision.gate, encoded, decision.backend)
+        finally:
+            self._log.keep(self._gate.stored)
         if rung is Rung.HARDWARE:
             if decision.hedge is not None:
                 self._own.hedge(decision.hedge, encoded)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from qsaga.core.approval import ApprovalTerms, Ceiling
 from qsaga.core.contract import Contract, Seconds, StrictContract
@@ -128,6 +128,8 @@ class GateTerms(StrictContract):
             from guessing at random (0) to the best assignment that is known (1).
         too_large: what becomes of a circuit that cannot be simulated within these limits.
         verbs: workloads that are checked; empty for all.
+        noise: samples are simulated with the noise of the backend that the decision chose, by its
+            calibration of now; estimates, of which is only asked that they run, are not.
     """
 
     max_qubits: Annotated[int, Field(ge=1, le=24)] = 20
@@ -135,6 +137,13 @@ class GateTerms(StrictContract):
     progress: Annotated[float, Field(ge=0, le=1)] = 0.1
     too_large: Literal["pass", "refuse"] = "pass"
     verbs: tuple[Verb, ...] = ()
+    noise: bool = False
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Said only where it is on: a message of before it was there stays what it was."""
+        body: dict[str, Any] = handler(self)
+        return body if self.noise else {k: v for k, v in body.items() if k != "noise"}
 
 
 class Refusal(Contract):
