@@ -238,11 +238,10 @@ class Admit(AdmitStep, ReadmitStep):
 
     def _unmitigated(self, workload: Optimise | Sample | Estimate) -> str:
         """Why hardware cannot do what is asked about noise: an answer without would be paid for."""
-        if self._provider is None or executions_of(workload) is None:
+        there = self._provider
+        if there is None or there.capabilities.mitigation or executions_of(workload) is None:
             return ""
-        if self._provider.capabilities.mitigation:
-            return ""
-        return f"the provider {self._provider.name} takes no options of error mitigation"
+        return f"the provider {there.name} takes no options of error mitigation"
 
     async def _cached_age(self, request: JobRequest) -> float | None:
         workload = request.workload

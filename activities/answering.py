@@ -15,12 +15,13 @@ from activities.admission import shots_of
 from activities.doorman import Doorman
 from activities.leaving import Leaving, handed_back
 from activities.running import server_now
+from qsaga.core.applied import Applied, not_applied, on_hardware
 from qsaga.core.confidence import unverified
 from qsaga.core.errors import ResultUnusable
 from qsaga.core.jobs import Estimate, Optimise, Workload, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
-from qsaga.core.mitigation import Applied, for_run, not_applied, on_hardware
+from qsaga.core.mitigation import for_run
 from qsaga.core.ports import (
     AnsatzBuilder,
     ArtefactStore,

@@ -145,10 +145,6 @@ class JobLog:
         self.transitions = list(result.transitions)
         return result
 
-    def keep(self, stored: tuple[ArtefactRef, ...]) -> None:
-        """Artefacts that a step left beside its output."""
-        self.stored.extend(ref for ref in stored if ref not in self.stored)
-
     def artefacts(self) -> tuple[ArtefactRef, ...]:
         """All that the job stored, each once."""
         encoded = (self.encoded.model, self.encoded.circuit) if self.encoded else ()

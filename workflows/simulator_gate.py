@@ -22,12 +22,15 @@ class SimulatorGate:
         request: the job's.
         watch: takes the time.
         time: what the job may use of it.
+        stored: what the job has stored; gets what the gate stores.
     """
 
-    def __init__(self, request: JobRequest, watch: Stopwatch, time: Allowance) -> None:
+    def __init__(
+        self, request: JobRequest, watch: Stopwatch, time: Allowance, stored: list[ArtefactRef]
+    ) -> None:
         self._request, self._watch, self._time = request, watch, time
+        self._stored = stored
         self._verdict: GateVerdict | None = None
-        self.stored: tuple[ArtefactRef, ...] = ()
 
     async def admit(
         self, terms: GateTerms | None, encoded: Encoded, backend: str | None = None
@@ -93,5 +96,5 @@ class SimulatorGate:
                 tenant=self._request.tenant,
             ),
         )
-        self.stored = tuple(ref for ref in (compiled.isa, compiled.calibration) if ref)
+        self._stored.extend(ref for ref in (compiled.isa, compiled.calibration) if ref)
         return compiled

@@ -17,9 +17,9 @@ from qsaga.cli.views import (
     tags,
     title,
 )
+from qsaga.core.applied import options_text
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.lineage import Lineage
-from qsaga.core.mitigation import options_text
 from qsaga.core.ports import Charge
 from qsaga.core.records import JobRecord
 from qsaga.core.results import Comparison, Contender, JobResult, Provenance, applied_of

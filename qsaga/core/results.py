@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from qsaga.core.applied import Applied
 from qsaga.core.approval import ApprovalRecord
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import Decision
 from qsaga.core.lineage import Lineage
-from qsaga.core.mitigation import Applied
 from qsaga.core.states import JobState, Layer, Rung
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, JsonValue
 from temporalio import activity
 
+from qsaga.core.applied import Applied
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.jobs import JobRequest, Workload
-from qsaga.core.mitigation import Applied
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
 from qsaga.core.results import Answer, CircuitFacts, Cost, JobResult
-from qsaga.core.shots import without_silence
 from qsaga.core.states import Rung
 
 
@@ -145,7 +144,7 @@ class Verified(Contract):
     """A verified answer, the software versions that made it, and where they ran.
 
     ``postprocessing`` names what decoded, checked and polished, with versions; ``mitigation`` what
-    was asked and done about the noise of a device, None where neither was.
+    was asked and done about noise, None where neither was.
     """
 
     answer: Answer
@@ -154,10 +153,6 @@ class Verified(Contract):
     postprocessing: str = ""
     machine: dict[str, str] = {}
     mitigation: Applied | None = None
-
-    @model_serializer(mode="wrap")
-    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_silence(handler(self), "mitigation")
 
 
 class VerifyStep(ABC):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qsaga.core.applied import options_text
 from qsaga.core.confidence import PROBLEM
-from qsaga.core.mitigation import options_text
 from qsaga.core.results import (
     Confidence,
     EstimateAnswer,

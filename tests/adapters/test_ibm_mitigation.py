@@ -10,7 +10,8 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from adapters.ibm import IBMProvider
 from ibm_quantum_emulator.process import EmulatorProcess
-from qsaga.core.mitigation import Mitigation, on_hardware
+from qsaga.core.applied import on_hardware
+from qsaga.core.mitigation import Mitigation
 from qsaga.core.ports import CircuitResult, RemoteJob, RemoteState, RunSpec
 from tests.adapters.ibm_wire import BACKEND, ended, ghz, key, packed, settings
 

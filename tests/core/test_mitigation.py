@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 from qiskit_ibm_runtime.options import EstimatorOptions, SamplerOptions
 
+from qsaga.core.applied import not_applied, on_hardware, options_text
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.facts import BackendFacts, Facts
 from qsaga.core.jobs import Circuit, Estimate, JobRequest, Optimise, Sample
@@ -23,9 +24,6 @@ from qsaga.core.mitigation import (
     Mitigation,
     Suppression,
     for_run,
-    not_applied,
-    on_hardware,
-    options_text,
 )
 from qsaga.core.policy import Policy, forecast
 from qsaga.core.ports import CircuitResult, RunSpec

@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.cli.details import account_view
 from qsaga.cli.views import print_to
-from qsaga.core.mitigation import Applied, options_text
+from qsaga.core.applied import Applied, options_text
 from qsaga.core.results import EstimateAnswer, JobResult, applied_of
 from qsaga.core.states import JobState, Rung
 from tests.support.ladders import TWO_BELLS, answered, with_policy

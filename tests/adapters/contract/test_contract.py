@@ -15,6 +15,7 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from adapters.circuits import to_qpy
+from qsaga.core.applied import on_hardware
 from qsaga.core.errors import (
     CompileError,
     NoSuchRemoteJob,
@@ -23,7 +24,7 @@ from qsaga.core.errors import (
     TransientProviderError,
     Undecided,
 )
-from qsaga.core.mitigation import Mitigation, on_hardware
+from qsaga.core.mitigation import Mitigation
 from qsaga.core.ports import (
     Compiled,
     QuantumProvider,
