@@ -32,6 +32,7 @@ from qsaga.core.ports import CircuitReader, QuantumProvider
 from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
 from qsaga.core.reduction import Reducer
 from qsaga.core.roles import Queues
+from qsaga.core.shots import shots_for
 from qsaga.core.states import CIRCUIT_RUNGS, CLASSICAL_LAYER, HARDWARE_RUNGS, Layer, Rung
 
 REFUSALS = (InvalidRequest, KeyConflict, Unauthenticated, Forbidden)
@@ -143,10 +144,11 @@ class Admit(AdmitStep, ReadmitStep):
         await self._doorman.admits(given.job_id)
         request, ceiling = given.request, given.ceiling
         facts = await self._facts(request)
-        changed: dict[str, object] = {"approved": True, "withheld": given.withheld}
+        withheld = given.withheld or facts.withheld
+        changed: dict[str, object] = {"approved": True, "withheld": withheld}
         if ceiling is None:
             # The approver was shown no price: what has opened since was not approved.
-            changed["withheld"] = given.withheld or "it was not part of what was approved"
+            changed["withheld"] = withheld or "it was not part of what was approved"
         else:
             money = ceiling.money if facts.money is None else min(facts.money, ceiling.money)
             changed |= {
@@ -215,6 +217,7 @@ class Admit(AdmitStep, ReadmitStep):
             variables=size.variables,
             qubits=size.qubits,
             shots=shots_of(workload),
+            executions=executions_of(workload),
             backends=backends,
             provider_trouble=trouble,
             queue_budget=budgets.seconds(Layer.QUEUE),
@@ -230,10 +233,18 @@ class Admit(AdmitStep, ReadmitStep):
             environment=request.environment,
             template=request.template,
             template_runs=runs,
+            withheld=self._unmitigated(workload),
             cached_age=age,
             learned=self._learned,
             reduction=size.reduction,
         )
+
+    def _unmitigated(self, workload: Optimise | Sample | Estimate) -> str:
+        """Why hardware cannot do what is asked about noise: an answer without would be paid for."""
+        there = self._provider
+        if there is None or there.capabilities.mitigation or executions_of(workload) is None:
+            return ""
+        return f"the provider {there.name} takes no options of error mitigation"
 
     async def _cached_age(self, request: JobRequest) -> float | None:
         workload = request.workload
@@ -371,6 +382,10 @@ def _text(request: JobRequest, short: tuple[Shortage, ...]) -> str:
 
 def shots_of(workload: Optimise | Sample | Estimate) -> int:
     """Shots that a workload asks for; an estimate needs about 1/precision² per observable group."""
-    if isinstance(workload, Estimate):
-        return max(1, round(1 / workload.precision**2))
-    return workload.shots
+    return shots_for(workload.precision) if isinstance(workload, Estimate) else workload.shots
+
+
+def executions_of(workload: Optimise | Sample | Estimate) -> int | None:
+    """Shots that a machine has to run with all that is asked about noise; None if nothing is."""
+    asked = workload.mitigation
+    return None if asked is None or asked.silent else asked.executions(shots_of(workload))

@@ -15,23 +15,26 @@ from activities.admission import shots_of
 from activities.doorman import Doorman
 from activities.leaving import Leaving, handed_back
 from activities.running import server_now
+from qsaga.core.applied import Applied, not_applied, on_hardware
 from qsaga.core.confidence import unverified
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import ResultUnusable
-from qsaga.core.jobs import Estimate, Optimise, submission_tag
+from qsaga.core.jobs import Estimate, Optimise, Workload, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
+from qsaga.core.mitigation import for_run
 from qsaga.core.ports import (
     AnsatzBuilder,
     ArtefactStore,
     CircuitReader,
+    CircuitResult,
     RunSpec,
 )
 from qsaga.core.records import JobOpening, JobRecords
 from qsaga.core.reduction import Reducer, Reduction
 from qsaga.core.results import Cost, JobResult, OptimiseAnswer
 from qsaga.core.solvers import ClassicalSolver, Incumbents, Simulator
-from qsaga.core.states import COMPUTED, Rung
+from qsaga.core.states import COMPUTED, HARDWARE_RUNGS, Rung
 from qsaga.core.steps import (
     CloseInput,
     CloseStep,
@@ -107,6 +110,7 @@ class Encode(EncodeStep):
                     observables=estimate.observables if estimate else (),
                     precision=estimate.precision if estimate else None,
                     max_seconds=given.max_seconds,
+                    mitigation=for_run(workload.mitigation),
                 ),
                 qubits=qubits,
                 input_sha256=input_digest(workload),
@@ -125,7 +129,12 @@ class Encode(EncodeStep):
         return Encoded(
             model=self._artefacts.put(data, BQM),
             circuit=self._artefacts.put(circuit, QPY) if circuit else None,
-            spec=RunSpec(verb="sample", shots=workload.shots, max_seconds=given.max_seconds),
+            spec=RunSpec(
+                verb="sample",
+                shots=workload.shots,
+                max_seconds=given.max_seconds,
+                mitigation=for_run(workload.mitigation),
+            ),
             qubits=left.num_variables if circuit is not None else bqm.num_variables,
             input_sha256=input_digest(workload),
             formulation=problem.formulation
@@ -231,10 +240,11 @@ class Verify(VerifyStep):
         raw = given.raw
         model = self._artefacts.get(given.model) if given.model else None
         reduction = load_reduction(self._kept(raw, raw.reduction)) if raw.reduction else None
+        output = self._kept(raw, raw.result)
         answer, polished = verify(
             given.workload,
             model,
-            self._kept(raw, raw.result),
+            output,
             raw.result.media,
             self._polisher,
             reduction,
@@ -248,6 +258,7 @@ class Verify(VerifyStep):
             polished=polished,
             postprocessing=postprocessing(given.workload, self._polisher, reduction),
             machine=machine(),
+            mitigation=about_noise(given.workload, raw, output),
         )
 
     def _kept(self, raw: Raw, ref: ArtefactRef) -> bytes:
@@ -259,6 +270,16 @@ class Verify(VerifyStep):
             raise ResultUnusable(
                 f"the output behind the answer of {raw.detail['of_job']} is not kept any more"
             ) from error
+
+
+def about_noise(workload: Workload, raw: Raw, output: bytes) -> Applied | None:
+    """What was asked about the noise of a device and what was done; None if nothing was."""
+    ran = str(raw.detail.get("source", raw.rung))  # an earlier answer keeps its origin there
+    if ran in HARDWARE_RUNGS and raw.result.media == CIRCUIT_RESULT:
+        result = CircuitResult.model_validate_json(output)
+        return on_hardware(workload.mitigation, result.applied)
+    asked = workload.mitigation
+    return None if asked is None or asked.silent else not_applied(asked, ran)
 
 
 class Close(CloseStep):

@@ -25,7 +25,12 @@ FLAT = 1e-9
 
 
 class Gate(GateStep):
-    """Simulates without noise: a circuit that shows nothing there shows nothing on a device."""
+    """Simulates: a circuit that shows nothing here shows nothing on a device.
+
+    Args:
+        artefacts: where circuits and calibrations are.
+        simulator: runs them.
+    """
 
     def __init__(self, artefacts: ArtefactStore, simulator: Simulator) -> None:
         self._artefacts, self._simulator = artefacts, simulator
@@ -33,15 +38,32 @@ class Gate(GateStep):
     @activity.defn(name="gate")
     async def gate(self, given: GateInput) -> GateVerdict:
         """Simulate within the limits, and compare."""
-        qpy = await asyncio.to_thread(self._artefacts.get, given.circuit)
+        compiled = given.compiled
+        if compiled is not None and compiled.calibration is None:
+            return not_simulated(given, f"{compiled.facts.backend} tells no calibration")
         try:
             async with asyncio.timeout(given.terms.seconds):
-                result = await self._simulator.run(qpy, given.spec, given.seed)
+                result = await self._run(given)
         except TimeoutError:
             return not_simulated(given, f"it takes longer than {given.terms.seconds:g} s")
         except SolverError as error:
+            if compiled is not None:
+                return not_simulated(given, str(error))
             return GateVerdict(passed=False, simulated=False, reason=str(error))
-        return await asyncio.to_thread(self._judged, given, result)
+        verdict = await asyncio.to_thread(self._judged, given, result)
+        if compiled is None:
+            return verdict
+        backend = compiled.facts.backend
+        reason = f"with the noise of {backend} {verdict.reason}"
+        return verdict.model_copy(update={"noise_of": backend, "reason": reason})
+
+    async def _run(self, given: GateInput) -> CircuitResult:
+        compiled, calibration = given.compiled, None
+        if compiled is not None and compiled.calibration is not None:
+            calibration = await asyncio.to_thread(self._artefacts.get, compiled.calibration)
+        circuit = given.circuit if compiled is None else compiled.isa
+        qpy = await asyncio.to_thread(self._artefacts.get, circuit)
+        return await self._simulator.run(qpy, given.spec, given.seed, calibration)
 
     def _judged(self, given: GateInput, result: CircuitResult) -> GateVerdict:
         if isinstance(given.workload, Optimise) and given.model is not None:

@@ -1,4 +1,4 @@
-"""Qiskit Aer: circuits simulated on this machine, without noise."""
+"""Qiskit Aer: circuits simulated on this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer import AerError
 from qiskit_aer import AerSimulator as Backend
+from qiskit_aer.noise import NoiseModel
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from adapters.circuits import from_qpy
+from adapters.noise import noisy
 from qsaga.core.errors import SolverError
 from qsaga.core.ports import CircuitResult, RunSpec
 
@@ -33,7 +35,7 @@ REFUSED = 3
 
 
 class AerSimulator:
-    """Noiseless state-vector simulation (implements ``Simulator``).
+    """State-vector simulation, noiseless unless noise is given (implements ``Simulator``).
 
     The state of n qubits takes 16 · 2^n bytes: 16 MB at 20 qubits, 256 MB at 24, 4 GB at 28.
 
@@ -51,16 +53,21 @@ class AerSimulator:
         self._shot_noise = shot_noise
         self._threads = threads
 
-    async def run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
+    async def run(
+        self, qpy: bytes, spec: RunSpec, seed: int, calibration: bytes | None = None
+    ) -> CircuitResult:
         """Simulate, in a thread or apart. Raises SolverError for a circuit that it cannot run.
+
+        ``calibration``: see ``Simulator``; a circuit with noise always has a process of its own.
 
         The same circuit, spec and seed give the same result on the same versions. Aer holds the
         interpreter's lock while it runs: what takes long has a process of its own, or the worker
         would neither send heartbeats nor hear that it is to end. A cancellation kills the process.
         """
-        done = await asyncio.to_thread(self._unless_long, qpy, spec, seed)
-        if done is not None:
-            return done
+        if calibration is None:
+            done = await asyncio.to_thread(self._unless_long, qpy, spec, seed)
+            if done is not None:
+                return done
         given = {
             "max_qubits": self._max_qubits,
             "threads": self._threads,
@@ -68,6 +75,7 @@ class AerSimulator:
             "qpy": base64.b64encode(qpy).decode(),
             "spec": spec.model_dump(mode="json"),
             "seed": seed,
+            "calibration": None if calibration is None else calibration.decode(),
         }
         return await _apart(json.dumps(given).encode())
 
@@ -77,37 +85,60 @@ class AerSimulator:
             return None
         return self._run(circuit, spec, seed)
 
-    def run_here(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
+    def run_here(
+        self, qpy: bytes, spec: RunSpec, seed: int, calibration: bytes | None = None
+    ) -> CircuitResult:
         """Simulate in this thread, however long it takes."""
-        return self._run(self._read(qpy), spec, seed)
+        if calibration is None:
+            return self._run(self._read(qpy), spec, seed)
+        try:
+            small, noise = noisy(from_qpy(qpy), calibration)
+        except ValueError as error:
+            raise SolverError(str(error)) from error
+        return self._run(self._fits(small), spec, seed, noise)
 
     def _read(self, qpy: bytes) -> QuantumCircuit:
         try:
             circuit = from_qpy(qpy)
         except ValueError as error:
             raise SolverError(str(error)) from error
+        return self._fits(circuit)
+
+    def _fits(self, circuit: QuantumCircuit) -> QuantumCircuit:
         if circuit.num_qubits > self._max_qubits:
             raise SolverError(
                 f"{circuit.num_qubits} qubits, the simulator takes {self._max_qubits}"
             )
         return circuit
 
-    def _run(self, circuit: QuantumCircuit, spec: RunSpec, seed: int) -> CircuitResult:
+    def _run(
+        self, circuit: QuantumCircuit, spec: RunSpec, seed: int, noise: NoiseModel | None = None
+    ) -> CircuitResult:
         try:
             return (
-                self._sample(circuit, spec, seed)
+                self._sample(circuit, spec, seed, noise)
                 if spec.verb == "sample"
                 else self._estimate(circuit, spec, seed)
             )
         except (QiskitError, AerError, ValueError) as error:
             raise SolverError(f"the simulator cannot run this circuit: {error}") from error
 
-    def _sample(self, circuit: QuantumCircuit, spec: RunSpec, seed: int) -> CircuitResult:
+    def _sample(
+        self, circuit: QuantumCircuit, spec: RunSpec, seed: int, noise: NoiseModel | None
+    ) -> CircuitResult:
         if not circuit.count_ops().get("measure"):
             raise SolverError("the circuit measures nothing")
-        options = {"backend_options": self._options(circuit, spec)}
+        backend_options = self._options(circuit, spec)
+        if noise is not None:
+            backend_options["noise_model"] = noise
+            if 2**circuit.num_qubits < spec.shots:
+                # It costs 4^n once, a state vector 2^n for each shot.
+                backend_options["method"] = "density_matrix"
+        options = {"backend_options": backend_options}
         sampler = SamplerV2(default_shots=spec.shots, seed=seed, options=options)
-        data = sampler.run([self._basis(circuit)]).result()[0].data
+        # Noise is of the device's own gates: they must stay.
+        known = self._basis(circuit) if noise is None else circuit
+        data = sampler.run([known]).result()[0].data
         counts = {name: dict(sorted(data[name].get_counts().items())) for name in data}
         return CircuitResult(verb="sample", shots=spec.shots, counts=counts)
 
@@ -175,7 +206,9 @@ def main() -> int:
     simulator = AerSimulator(given["max_qubits"], given["threads"], given["shot_noise"])
     spec = RunSpec.model_validate(given["spec"])
     try:
-        result = simulator.run_here(base64.b64decode(given["qpy"]), spec, given["seed"])
+        calibration = given["calibration"].encode() if given["calibration"] else None
+        qpy = base64.b64decode(given["qpy"])
+        result = simulator.run_here(qpy, spec, given["seed"], calibration)
     except SolverError as error:
         sys.stdout.write(str(error))
         return REFUSED

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +17,7 @@ from qsaga.core.contract import Contract
 
 LEAVES: tuple[Any, ...] = (
     True, False, 3, 2.5, 0.5, 1, 0, "a-name", "7.25", "tenant/key", "2026-11-21T08:00:00Z",
-    "EUR", "ZX", "01", "ab" * 32, "eA==",
+    "EUR", "ZX", "01", "ab" * 32, "eA==", 4.5,
 )  # fmt: skip
 """The first that a type takes, and that is not the default, stands for it."""
 
@@ -25,11 +26,19 @@ LADDERS = {verb: ["hardware", "simulator"] for verb in ("optimise", "sample", "e
 _RULE = {"name": "a-name", "route": "hardware", "because": "a-name"}
 LEAST: dict[str, dict[str, Any]] = {
     "ApprovalRule": {"always": True},
+    "DynamicalDecoupling": {"enable": True},
+    "Mitigation": {"resilience_level": 2},
+    "Pec": {"max_overhead": 2.5},
     "Policy": {"ladders": LADDERS, "rules": []},
+    "Resilience": {"zne_mitigation": True},
     "Resolution": {"verdict": "never_accepted"},
     "SuppliedAnswer": {"values": [0.5], "standard_errors": [0.25]},
+    "Suppression": {"dynamical_decoupling": {"enable": True}},
+    "Twirling": {"enable_gates": True},
+    "Zne": {"amplifier": "pea"},
 }
-"""Where the validators of a contract want more than its required fields."""
+"""Where the validators of a contract want more than its required fields, or it says nothing
+without."""
 _ONE_ANSWER = {
     "assignment": {"assignment": {"a": 1}, "counts": OMIT, "values": OMIT, "standard_errors": OMIT},
     "counts": {"assignment": OMIT, "values": OMIT, "standard_errors": OMIT},
@@ -53,6 +62,10 @@ MOST: dict[str, tuple[dict[str, Any], ...]] = {
     "Resolution": (
         {"verdict": "jobs", "charges": OMIT},
         {"verdict": "charged", "jobs": OMIT},
+    ),
+    "Resilience": (
+        {"pec_mitigation": OMIT, "pec": OMIT},
+        {"zne_mitigation": OMIT, "zne": OMIT},
     ),
     "Rule": ({"route": "hardware", "verbs": ["sample"]},),
 }
@@ -114,7 +127,9 @@ def candidates(hint: Any) -> Iterator[Any]:
             if part is not type(None):
                 yield from candidates(part)
     elif origin in (tuple, list, frozenset, set):
-        yield [_first(parts[0])] if parts else []
+        some = [said for said, _ in islice(_taken(parts[0]), 2)] if parts else []
+        yield some[:1]
+        yield some
     elif hint is type(None):
         yield None
     elif origin is dict:

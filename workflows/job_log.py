@@ -269,6 +269,9 @@ class JobLog:
             "reduction": raw.reduction,
         }
         spec = self.encoded.spec if self.encoded else None
+        detail = {"polished": verified.polished, **raw.detail}
+        if verified.mitigation is not None:
+            detail["mitigation"] = verified.mitigation.model_dump(mode="json")
         return Provenance(
             source=raw.rung,
             provider=raw.provider,
@@ -278,7 +281,7 @@ class JobLog:
             shots=spec.shots if spec and raw.rung in CIRCUIT_RUNGS else None,
             circuit=raw.circuit,
             seed=self.request.seed,
-            detail={"polished": verified.polished, **raw.detail},
+            detail=detail,
             software=verified.software,
             artefacts={name: ref for name, ref in kept.items() if ref is not None},
         )

@@ -83,7 +83,7 @@ class QuantumJob:
         self._time = Allowance(request.budgets, self._began)
         self._own = OwnRungs(request, self._watch, self._time)
         self._manual = ManualRung(request, self._watch)
-        self._gate = SimulatorGate(request, self._watch, self._time)
+        self._gate = SimulatorGate(request, self._watch, self._time, self._log.stored)
         self._cancelled = self._refused = self._light = False
         self._desk = ApprovalDesk()
         self._account = workflow.info().run_id
@@ -285,7 +285,7 @@ class QuantumJob:
         def patience() -> float:
             return self._time.left() - self._reserve(rung, admission)
 
-        await self._gate.admit(decision.gate, encoded)
+        await self._gate.admit(decision.gate, encoded, decision.backend)
         if rung is Rung.HARDWARE:
             if decision.hedge is not None:
                 self._own.hedge(decision.hedge, encoded)

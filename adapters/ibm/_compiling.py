@@ -66,6 +66,11 @@ def decoded(snapshot: bytes) -> Decoded:
     return Decoded(configuration, properties, machine)
 
 
+def target_of(snapshot: bytes) -> Any:
+    """Qiskit's ``Target`` of a snapshot. Raises ValueError if it cannot be read."""
+    return decoded(snapshot).machine.target
+
+
 class IBMRecompiler:
     """Compiles as ``IBMProvider`` did, from the snapshot that was kept (a ``Recompiler``)."""
 

@@ -7,9 +7,10 @@ not know, polls for ever on one, and answers a missing result with None.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from qiskit.primitives import BitArray, PrimitiveResult
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
@@ -19,6 +20,8 @@ from qsaga.core.errors import ResultUnusable
 from qsaga.core.ports import CircuitResult, Outlook, RemoteJob, RemoteState
 
 REASON_RAN_TOO_LONG = 1305
+_ABOUT_NOISE = ("dynamical_decoupling", "twirling", "resilience", "ignored")
+_LARGE = ("layer_noise_model",)
 _STATES = {
     "queued": RemoteState.QUEUED,
     "running": RemoteState.RUNNING,
@@ -101,9 +104,30 @@ def circuit_result(raw: str | None, program: str) -> CircuitResult:
         shape = type(decoded).__name__
         raise _unusable(Kind.RESULT_SHAPE, f"a {shape}, not a primitive result of one circuit")
     try:
-        return _estimates(decoded[0]) if program == "estimator" else _counts(decoded[0])
+        result = _estimates(decoded[0]) if program == "estimator" else _counts(decoded[0])
+        return result.model_copy(update={"applied": _applied(decoded.metadata)})
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
         raise _unusable(Kind.RESULT_SHAPE, str(error)) from error
+
+
+def _applied(metadata: Any) -> dict[str, JsonValue] | None:
+    """What the service says that it did about noise; None if it says nothing of it."""
+    said = metadata if isinstance(metadata, dict) else {}
+    found = {name: _plain(said[name]) for name in _ABOUT_NOISE if said.get(name)}
+    return found or None
+
+
+def _plain(value: Any) -> JsonValue:
+    """As JSON has it, whatever the decoder made of it: a result is not lost for its metadata."""
+    if hasattr(value, "tolist"):  # an array or a number of NumPy
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items() if name not in _LARGE}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
 
 
 def _unusable(kind: Kind, detail: str) -> ResultUnusable:

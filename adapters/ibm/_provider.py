@@ -68,6 +68,7 @@ class IBMProvider:
             searchable=True,
             found_within=settings.grace,
             session_modes=("dedicated", "batch"),
+            mitigation=True,
         )
         self._account = Account(settings, reread)
         self._backends = Backends()

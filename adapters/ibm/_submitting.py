@@ -69,6 +69,9 @@ def _run(
     options: dict[str, Any] = {"environment": {"job_tags": [key.deployment_tag, key.tag]}}
     if spec.max_seconds is not None:
         options["max_execution_time"] = spec.max_seconds
+    if spec.mitigation is not None:
+        # The contract has the client's own names.
+        options |= spec.mitigation.model_dump(mode="json")
     warnings.filterwarnings(
         "ignore", r"The (Sampler|Estimator)V2 class is deprecated", DeprecationWarning
     )

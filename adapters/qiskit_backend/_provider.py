@@ -201,6 +201,8 @@ class BackendV2Provider:
         def work() -> RemoteJob:
             if session is not None:
                 raise self._no_sessions()
+            if spec.mitigation is not None:
+                raise PermanentProviderError(f"{self.name} takes no options of error mitigation")
             machine = self._fleet.get(backend)
             recipe, circuits = prepare(machine.target, isa_qpy, layout, spec)
             self._within_limits(machine, recipe.shots, len(circuits))

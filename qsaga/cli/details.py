@@ -17,12 +17,13 @@ from qsaga.cli.views import (
     tags,
     title,
 )
+from qsaga.core.applied import options_text
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.lineage import Lineage
 from qsaga.core.ports import Charge
 from qsaga.core.records import JobRecord
 from qsaga.core.reduction import Reduced
-from qsaga.core.results import Comparison, Contender, JobResult
+from qsaga.core.results import Comparison, Contender, JobResult, Provenance, applied_of
 from qsaga.core.runs import JobAccount
 from qsaga.core.words import at, money, plain, stamp
 
@@ -169,6 +170,21 @@ def _lineage(lineage: Lineage) -> Table:
     return rows(pairs)
 
 
+def _about_noise(provenance: Provenance) -> list[Row]:
+    """What was asked about the noise of a device, and what was done."""
+    said = applied_of(provenance)
+    if said is None:
+        return []
+    words = {True: "mitigated", False: "not mitigated", None: "not known"}
+    done = words[said.mitigated] + (f" ({said.note})" if said.note else "")
+    pairs: list[Row] = [("mitigation", done)]
+    if said.asked:
+        pairs.append(("asked", options_text(said.asked)))
+    if said.applied:
+        pairs.append(("applied", options_text(said.applied)))
+    return pairs
+
+
 def _provenance(result: JobResult) -> Table:
     provenance = result.provenance
     pairs: list[Row] = []
@@ -194,6 +210,7 @@ def _provenance(result: JobResult) -> Table:
     if provenance.shots is not None:
         pairs.append(("shots", str(provenance.shots)))
     pairs.append(("seed", str(provenance.seed)))
+    pairs += _about_noise(provenance)
     pairs += [
         (f"{name} artefact", f"sha256 {ref.sha256[:16]}")
         for name, ref in provenance.artefacts.items()

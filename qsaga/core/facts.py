@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from qsaga.core.approval import ApprovalTerms, Ceiling
 from qsaga.core.contract import Contract, Seconds, StrictContract
@@ -42,6 +42,7 @@ class Facts(Contract):
         variables: of the binary model; None unless optimise.
         qubits: that the circuit needs, of a model that was reduced those that are left.
         shots: that will be asked for.
+        executions: shots that a machine has to run, error mitigation included; None is as many.
         backends: as the providers describe them; empty when none could be reached.
         provider_trouble: why they could not be reached.
         queue_budget: seconds the job may wait at the provider.
@@ -69,6 +70,7 @@ class Facts(Contract):
     variables: int | None = None
     qubits: int
     shots: int
+    executions: int | None = None
     backends: tuple[BackendFacts, ...] = ()
     provider_trouble: str = ""
     queue_budget: float
@@ -138,6 +140,8 @@ class GateTerms(StrictContract):
             from guessing at random (0) to the best assignment that is known (1).
         too_large: what becomes of a circuit that cannot be simulated within these limits.
         verbs: workloads that are checked; empty for all.
+        noise: samples are simulated with the noise of the backend that the decision chose, by its
+            calibration of now; estimates, of which is only asked that they run, are not.
     """
 
     max_qubits: Annotated[int, Field(ge=1, le=24)] = 20
@@ -145,6 +149,13 @@ class GateTerms(StrictContract):
     progress: Annotated[float, Field(ge=0, le=1)] = 0.1
     too_large: Literal["pass", "refuse"] = "pass"
     verbs: tuple[Verb, ...] = ()
+    noise: bool = False
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Said only where it is on: a message of before it was there stays what it was."""
+        body: dict[str, Any] = handler(self)
+        return body if self.noise else {k: v for k, v in body.items() if k != "noise"}
 
 
 class Refusal(Contract):

@@ -86,6 +86,7 @@ def merged(first: CircuitResult, second: CircuitResult) -> CircuitResult:
         counts=counts,
         values=tuple(value for value, _ in pairs),
         standard_errors=tuple(error for _, error in pairs),
+        applied=first.applied if first.applied == second.applied else None,
     )
 
 

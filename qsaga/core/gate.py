@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from temporalio import activity
 
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import GateTerms
 from qsaga.core.jobs import Workload
 from qsaga.core.ports import RunSpec
+from qsaga.core.shots import without_silence
+from qsaga.core.steps import CompiledCircuit
 
 
 class GateInput(Contract):
@@ -17,6 +21,7 @@ class GateInput(Contract):
 
     ``peak`` is the least share of shots that its most frequent outcome has to have; None is any.
     ``reduction`` is what was taken out of the model before the circuit was built.
+    ``compiled`` is the circuit for the backend whose noise it is simulated with; None is no noise.
     """
 
     workload: Workload
@@ -27,19 +32,29 @@ class GateInput(Contract):
     terms: GateTerms
     peak: float | None = None
     reduction: ArtefactRef | None = None
+    compiled: CompiledCircuit | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_silence(handler(self), "compiled")
 
 
 class GateVerdict(Contract):
     """Whether a circuit may go to hardware.
 
     ``simulated`` is False where it was too large or took too long; ``measured`` has the figures
-    that were compared.
+    that were compared; ``noise_of`` is the backend whose noise was simulated, None where none was.
     """
 
     passed: bool
     simulated: bool
     reason: str
     measured: dict[str, float] = {}
+    noise_of: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_silence(handler(self), "noise_of")
 
 
 class GateStep(ABC):

@@ -19,7 +19,8 @@ from pydantic import (
 
 from qsaga.core.approval import Person
 from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
-from qsaga.core.shots import Shot, Shots, ShotTarget
+from qsaga.core.mitigation import Mitigation, Suppression
+from qsaga.core.shots import Shot, Shots, ShotTarget, shots_for, without_silence
 from qsaga.core.states import OPTIMISE_RUNGS, Layer, Rung
 
 MAX_ANGLES = 64
@@ -86,14 +87,26 @@ class Qaoa(StrictContract):
         return self
 
 
-class Optimise(Shot):
+class Suppressed(Shot):
+    """A workload of shots, with what is to be done about the noise of the device."""
+
+    shots: Shots = 1024
+    target: ShotTarget | None = None
+    mitigation: Suppression | None = None
+
+    @model_validator(mode="after")
+    def _whole_randomizations(self) -> Self:
+        if self.mitigation is not None:
+            self.mitigation.suits(self.shots)
+        return self
+
+
+class Optimise(Suppressed):
     """Minimise or maximise a named problem."""
 
     kind: Literal["optimise"] = "optimise"
     problem: Problem
     algorithm: Qaoa = Qaoa()
-    shots: Shots = 1024
-    target: ShotTarget | None = None
 
 
 class Circuit(StrictContract):
@@ -112,13 +125,11 @@ class Circuit(StrictContract):
         return self
 
 
-class Sample(Shot):
+class Sample(Suppressed):
     """Run a circuit and count its measurement outcomes."""
 
     kind: Literal["sample"] = "sample"
     circuit: Circuit
-    shots: Shots = 1024
-    target: ShotTarget | None = None
 
 
 PauliLabel = Annotated[str, StringConstraints(pattern=r"^[IXYZ]+$")]
@@ -131,6 +142,7 @@ class Estimate(StrictContract):
         circuit: a circuit without measurements.
         observables: each a map from Pauli label (qubit 0 rightmost) to real coefficient.
         precision: target standard error of each value, in the unit of the observable.
+        mitigation: what is to be done about the noise of the device.
     """
 
     kind: Literal["estimate"] = "estimate"
@@ -139,6 +151,18 @@ class Estimate(StrictContract):
         tuple[Annotated[dict[PauliLabel, float], Field(min_length=1)], ...], Field(min_length=1)
     ]
     precision: Annotated[float, Field(gt=0, le=1)] = 1 / 32
+    mitigation: Mitigation | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As ``Shot``: a request of before there was any mitigation keeps its hash."""
+        return without_silence(handler(self), "mitigation")
+
+    @model_validator(mode="after")
+    def _whole_randomizations(self) -> Self:
+        if self.mitigation is not None:
+            self.mitigation.suits(shots_for(self.precision))
+        return self
 
 
 TAGS = {

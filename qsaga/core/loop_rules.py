@@ -161,6 +161,7 @@ def point_request(
                 circuit=circuit,
                 observables=request.workload.observables,
                 precision=request.workload.precision,
+                mitigation=request.workload.mitigation,
             ),
             "budgets": _budgets(request.budgets, allowed),
             "session": session,

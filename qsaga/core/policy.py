@@ -205,9 +205,8 @@ def forecast(policy: Policy, facts: Facts, backend: BackendFacts) -> Forecast:
     pace = terms.seconds_per_queued_job
     known = pace is not None and backend.queue_length is not None
     price = terms.price(backend.name)
-    quantum = terms.quantum_seconds_overhead + (
-        terms.quantum_seconds_per_1000_shots * facts.shots / 1000
-    )
+    shots = facts.shots if facts.executions is None else facts.executions
+    quantum = terms.quantum_seconds_overhead + terms.quantum_seconds_per_1000_shots * shots / 1000
     limit = _execution_limit(facts, price)
     return Forecast(
         backend=backend.name,

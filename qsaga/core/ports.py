@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from qsaga.core.caching import Shelf
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import BackendFacts
 from qsaga.core.jobs import Qaoa
+from qsaga.core.mitigation import Mitigation
 from qsaga.core.results import CircuitFacts, Cost
+from qsaga.core.shots import without_silence
 
 RunVerb = Literal["sample", "estimate"]
 
@@ -77,6 +79,8 @@ class RunSpec(Contract):
         observables: for ``estimate``, each a map from Pauli label to real coefficient.
         precision: for ``estimate``, the target standard error.
         max_seconds: after this many seconds of execution the provider is asked to stop the job.
+        mitigation: what the provider is to do about noise; for ``sample`` without its fields
+            ``resilience_level`` and ``resilience``. None leaves it to the provider.
     """
 
     verb: RunVerb
@@ -84,6 +88,11 @@ class RunSpec(Contract):
     observables: tuple[dict[str, float], ...] = ()
     precision: float | None = None
     max_seconds: int | None = None
+    mitigation: Mitigation | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_silence(handler(self), "mitigation")
 
 
 class CircuitResult(Contract):
@@ -91,7 +100,8 @@ class CircuitResult(Contract):
 
     For ``sample``: ``counts``, for each classical register a map from bit string (bit 0
     rightmost) to number of shots. For ``estimate``: ``values`` and ``standard_errors`` in the
-    order of the observables.
+    order of the observables. ``applied`` is what the provider says that it did about noise, by the
+    names of ``Mitigation``; None if it says nothing.
     """
 
     verb: RunVerb
@@ -99,6 +109,11 @@ class CircuitResult(Contract):
     counts: dict[str, dict[str, int]] = {}
     values: tuple[float, ...] = ()
     standard_errors: tuple[float, ...] = ()
+    applied: dict[str, JsonValue] | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_silence(handler(self), "applied")
 
 
 class Usage(Contract):
@@ -135,6 +150,8 @@ class Capabilities(Contract):
         found_within: seconds after the beginning of ``submit`` within which every job that it
             made can be found.
         session_modes: kinds of session that can be opened.
+        mitigation: it hands ``RunSpec.mitigation`` through. One that does not refuses such a spec,
+            and jobs that ask for mitigation are not routed to it.
     """
 
     idempotent: bool = False
@@ -142,6 +159,7 @@ class Capabilities(Contract):
     searchable: bool = True
     found_within: float = 0.0
     session_modes: tuple[SessionMode, ...] = ()
+    mitigation: bool = False
 
 
 class Health(Contract):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from qsaga.core.applied import Applied
 from qsaga.core.approval import ApprovalRecord
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.facts import Decision
@@ -174,6 +175,12 @@ class Provenance(Contract):
     detail: dict[str, JsonValue] = Field(default_factory=dict)
     software: dict[str, str] = Field(default_factory=dict)
     artefacts: dict[str, ArtefactRef] = Field(default_factory=dict)
+
+
+def applied_of(provenance: Provenance) -> Applied | None:
+    """What was asked and done about the noise of a device; None if nothing is told of it."""
+    said = provenance.detail.get("mitigation")
+    return None if said is None else Applied.model_validate(said)
 
 
 class Cost(Contract):

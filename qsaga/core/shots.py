@@ -49,10 +49,19 @@ class Shot(StrictContract):
 
     @model_serializer(mode="wrap")
     def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A target that is not there is left out: a request of before there were any keeps its
-        hash.
+        """Newer fields are left out where they say nothing: a request of before there were any
+        keeps its hash.
         """
-        body: dict[str, Any] = handler(self)
-        if body.get("target") is None:
-            body.pop("target", None)
-        return body
+        return without_silence(handler(self), "target", "mitigation")
+
+
+def shots_for(precision: float) -> int:
+    """About how many shots each group of an estimate's observables needs: 1/precision²."""
+    return max(1, round(1 / precision**2))
+
+
+def without_silence(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A written message without those of the named fields that say nothing."""
+    return {
+        name: value for name, value in body.items() if name not in names or value not in (None, {})
+    }

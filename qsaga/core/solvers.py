@@ -15,8 +15,15 @@ class Simulator(Protocol):
 
     name: str
 
-    async def run(self, qpy: bytes, spec: RunSpec, seed: int) -> CircuitResult:
-        """Simulate without noise. Raises SolverError when the circuit is too large."""
+    async def run(
+        self, qpy: bytes, spec: RunSpec, seed: int, calibration: bytes | None = None
+    ) -> CircuitResult:
+        """Simulate, without noise unless a calibration is given.
+
+        ``calibration`` is that of the backend that the circuit was compiled for, as
+        ``Compiled.calibration``; with it only samples are taken. Raises SolverError when the
+        circuit is too large, or the noise cannot be read.
+        """
 
 
 class ClassicalSolver(Protocol):

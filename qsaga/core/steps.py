@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 from temporalio import activity
 
+from qsaga.core.applied import Applied
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.jobs import JobRequest, Workload
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
@@ -158,7 +159,8 @@ class VerifyInput(Contract):
 class Verified(Contract):
     """A verified answer, the software versions that made it, and where they ran.
 
-    ``postprocessing`` names what decoded, checked and polished, with versions.
+    ``postprocessing`` names what decoded, checked and polished, with versions; ``mitigation`` what
+    was asked and done about noise, None where neither was.
     """
 
     answer: Answer
@@ -166,6 +168,7 @@ class Verified(Contract):
     polished: bool = False
     postprocessing: str = ""
     machine: dict[str, str] = {}
+    mitigation: Applied | None = None
 
 
 class VerifyStep(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qsaga.core.applied import options_text
 from qsaga.core.confidence import PROBLEM
 from qsaga.core.results import (
     Confidence,
@@ -13,6 +14,7 @@ from qsaga.core.results import (
     Provenance,
     Quality,
     SampleAnswer,
+    applied_of,
 )
 from qsaga.core.words import joined, number, sentence
 
@@ -49,7 +51,21 @@ def answer_sentences(result: JobResult) -> Iterator[str]:
             if answer.confidence is Confidence.UNVERIFIED:
                 yield "Nothing was run that these values could be checked against."
     if result.answer is not None and result.provenance is not None:
+        yield from _about_noise(result.provenance)
         yield _source(result.provenance)
+
+
+def _about_noise(source: Provenance) -> Iterator[str]:
+    said = applied_of(source)
+    if said is None or not said.asked:
+        return
+    yield f"About the noise of the device it was asked for {options_text(said.asked)}."
+    if said.mitigated:
+        yield "The provider says that it mitigated errors."
+    elif said.note:
+        yield sentence(said.note[:1].upper() + said.note[1:])
+    elif said.applied is not None:
+        yield f"The provider says that it did this: {options_text(said.applied)}."
 
 
 def _quality(quality: Quality) -> Iterator[str]:

@@ -14,11 +14,13 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qsaga.core.errors import InvalidRequest, ResultUnusable
 from qsaga.core.jobs import Estimate
+from qsaga.core.mitigation import Mitigation
 from qsaga.core.results import EstimateAnswer, JobResult
 from qsaga.core.validation import invalid_request
 from qsaga.primitives.base import Durable, Given
 from qsaga.primitives.circuits import Prepared, for_estimating, written
 from qsaga.primitives.job import DurableJob
+from qsaga.primitives.options import options_of
 from qsaga.primitives.provenance import told
 
 DEFAULT_PRECISION = 1 / 32
@@ -46,13 +48,20 @@ class DurableEstimator(Durable, BaseEstimatorV2):  # type: ignore[misc]
     Args:
         default_precision: target standard error where neither ``run`` nor the PUB gives one, in
             the unit of the observable.
+        options: error suppression and mitigation: a ``Mitigation``, a mapping of its fields, or
+            the ``EstimatorOptions`` of qiskit-ibm-runtime with nothing else set.
     """
 
     def __init__(
-        self, *, default_precision: float = DEFAULT_PRECISION, **given: Unpack[Given]
+        self,
+        *,
+        default_precision: float = DEFAULT_PRECISION,
+        options: Any = None,
+        **given: Unpack[Given],
     ) -> None:
         super().__init__(**given)
         self.default_precision = default_precision
+        self.options = options_of(Mitigation, options)
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
@@ -71,14 +80,14 @@ class DurableEstimator(Durable, BaseEstimatorV2):  # type: ignore[misc]
         default = self.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, default) for pub in pubs]
         self._room_for(sum(pub.parameter_values.size for pub in coerced))
-        asked = [_asked(pub, f"pubs.{index}") for index, pub in enumerate(coerced)]
+        asked = [_asked(pub, self.options, f"pubs.{index}") for index, pub in enumerate(coerced)]
         return self._start(
             [workload for one in asked for workload in one.workloads],
             lambda results: _result(asked, results),
         )
 
 
-def _asked(pub: EstimatorPub, path: str) -> _Asked:
+def _asked(pub: EstimatorPub, options: Mitigation | None, path: str) -> _Asked:
     observables = _observables(pub, path)
     needed = frozenset(
         qubit
@@ -103,6 +112,7 @@ def _asked(pub: EstimatorPub, path: str) -> _Asked:
                 circuit=written(circuit),
                 observables=tuple(narrowed[wanted[place]] for place in here),
                 precision=float(pub.precision),
+                mitigation=options,
             )
         except ValidationError as error:
             raise invalid_request(error, path) from error

@@ -19,6 +19,7 @@ def told(result: JobResult) -> dict[str, Any]:
         "remote_jobs": list(source.provider_job_ids) if source else [],
         "shots": getattr(answer, "shots", None) or (source.shots if source else None),
         "confidence": answer.confidence.value if answer and answer.kind != "optimise" else None,
+        "mitigation": source.detail.get("mitigation") if source else None,
         "money": str(result.cost.money),
         "currency": result.cost.currency,
         "quantum_seconds": result.cost.quantum_seconds,

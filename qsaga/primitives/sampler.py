@@ -14,11 +14,13 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 from qsaga.core.contract import digest
 from qsaga.core.errors import InvalidRequest, ResultUnusable
 from qsaga.core.jobs import Sample
+from qsaga.core.mitigation import Suppression
 from qsaga.core.results import JobResult, SampleAnswer
 from qsaga.core.validation import invalid_request
 from qsaga.primitives.base import Durable, Given
 from qsaga.primitives.circuits import Prepared, for_sampling, written
 from qsaga.primitives.job import DurableJob
+from qsaga.primitives.options import options_of
 from qsaga.primitives.provenance import told
 
 DEFAULT_SHOTS = 1024
@@ -38,11 +40,16 @@ class DurableSampler(Durable, BaseSamplerV2):  # type: ignore[misc]
 
     Args:
         default_shots: where neither ``run`` nor the PUB says how many.
+        options: error suppression: a ``Suppression``, a mapping of its fields, or the
+            ``SamplerOptions`` of qiskit-ibm-runtime with nothing else set.
     """
 
-    def __init__(self, *, default_shots: int = DEFAULT_SHOTS, **given: Unpack[Given]) -> None:
+    def __init__(
+        self, *, default_shots: int = DEFAULT_SHOTS, options: Any = None, **given: Unpack[Given]
+    ) -> None:
         super().__init__(**given)
         self.default_shots = default_shots
+        self.options = options_of(Suppression, options)
 
     def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> DurableJob:
         """Start a job for each set of parameter values, or find those that the script started.
@@ -56,14 +63,14 @@ class DurableSampler(Durable, BaseSamplerV2):  # type: ignore[misc]
         default = self.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, default) for pub in pubs]
         self._room_for(sum(pub.size for pub in coerced))
-        asked = [_asked(pub, f"pubs.{index}") for index, pub in enumerate(coerced)]
+        asked = [_asked(pub, self.options, f"pubs.{index}") for index, pub in enumerate(coerced)]
         return self._start(
             [workload for one in asked for workload in one.workloads],
             lambda results: _result(asked, results),
         )
 
 
-def _asked(pub: SamplerPub, path: str) -> _Asked:
+def _asked(pub: SamplerPub, options: Suppression | None, path: str) -> _Asked:
     prepared = for_sampling(pub.circuit, f"{path}.circuit")
     try:
         DataBin(**dict.fromkeys(prepared.registers))
@@ -72,7 +79,8 @@ def _asked(pub: SamplerPub, path: str) -> _Asked:
     bound = pub.parameter_values.bind_all(prepared.circuit)
     try:
         workloads = tuple(
-            Sample(circuit=written(circuit), shots=int(pub.shots)) for circuit in bound.reshape(-1)
+            Sample(circuit=written(circuit), shots=int(pub.shots), mitigation=options)
+            for circuit in bound.reshape(-1)
         )
     except ValidationError as error:
         raise invalid_request(error, path) from error

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dimod
 import pytest
+from qiskit import QuantumCircuit
 
 from activities.gate import Gate, improves, peaked, random_mean
 from adapters.aer import AerSimulator
 from adapters.artefacts import FolderArtefacts
 from adapters.circuits import to_qpy
+from adapters.compiling import compile_for
+from adapters.ibm._compiling import decoded, kept
 from adapters.qaoa import QaoaBuilder
+from ibm_quantum_emulator.config import BackendSpec
+from ibm_quantum_emulator.snapshot import Snapshot
 from qsaga.core.facts import GateTerms
 from qsaga.core.gate import GateInput
 from qsaga.core.jobs import Circuit, Optimise, Problem, Qaoa, Sample
 from qsaga.core.ports import CircuitResult, RunSpec
+from qsaga.core.steps import CompiledCircuit
 from tests.adapters.ibm_wire import ghz
 
 SPEC = RunSpec(verb="sample", shots=400)
@@ -134,3 +141,73 @@ async def test_a_circuit_that_does_not_run_does_not_pass(artefacts: FolderArtefa
     verdict = await Gate(artefacts, AerSimulator()).gate(given)
     assert not verdict.passed
     assert "measures nothing" in verdict.reason
+
+
+def torino() -> bytes:
+    """The calibration that comes with the emulator, as the IBM adapter keeps it."""
+    shipped = Snapshot(BackendSpec.parse("ibm_torino"))
+    documents = (shipped.configuration_path, shipped.properties_path)
+    configuration, properties = (json.loads(Path(path).read_text()) for path in documents)
+    return kept("ibm_torino", "", configuration, properties)
+
+
+def echoes(pairs: int) -> QuantumCircuit:
+    """Gates that undo each other: without noise every shot reads 11."""
+    circuit = QuantumCircuit(2)
+    circuit.x([0, 1])
+    for _ in range(pairs):
+        circuit.cz(0, 1)
+        circuit.barrier()
+        circuit.cz(0, 1)
+        circuit.barrier()
+    circuit.measure_all()
+    return circuit
+
+
+def noisy_input(
+    artefacts: FolderArtefacts, circuit: QuantumCircuit, calibration: bytes | None, **terms: Any
+) -> GateInput:
+    compiled = compile_for(decoded(torino()).machine, to_qpy(circuit), 7, SPEC)
+    return GateInput(
+        workload=Sample(circuit=Circuit(source="OPENQASM 3.0;")),
+        circuit=artefacts.put(to_qpy(circuit), "circuit"),
+        model=None,
+        spec=SPEC,
+        seed=7,
+        terms=GateTerms.model_validate({"noise": True, "seconds": 300, **terms}),
+        peak=0.8,
+        compiled=CompiledCircuit(
+            isa=artefacts.put(compiled.qpy, "circuit"),
+            facts=compiled.facts,
+            calibration=None if calibration is None else artefacts.put(calibration, "calibration"),
+        ),
+    )
+
+
+@pytest.mark.timeout(300)
+async def test_what_the_noise_drowns_does_not_pass(artefacts: FolderArtefacts) -> None:
+    gate = Gate(artefacts, AerSimulator())
+    short, long = (noisy_input(artefacts, echoes(pairs), torino()) for pairs in (1, 60))
+    passed, drowned = await gate.gate(short), await gate.gate(long)
+    assert passed.passed and passed.simulated
+    assert 0.8 <= passed.measured["peak"] < 1
+    assert not drowned.passed and drowned.simulated
+    assert (passed.noise_of, drowned.noise_of) == ("ibm_torino", "ibm_torino")
+    assert drowned.reason.startswith("with the noise of ibm_torino its most frequent outcome")
+    without = await gate.gate(long.model_copy(update={"compiled": None}))
+    assert without.passed and without.noise_of is None
+    assert without.measured["peak"] == 1
+
+
+@pytest.mark.parametrize(("too_large", "passed"), [("pass", True), ("refuse", False)])
+@pytest.mark.parametrize(
+    ("calibration", "says"), [(None, "ibm_torino tells no calibration"), (b"{}", "no noise can be")]
+)
+@pytest.mark.timeout(300)
+async def test_noise_that_cannot_be_known_is_for_the_policy(
+    artefacts: FolderArtefacts, too_large: str, passed: bool, calibration: bytes | None, says: str
+) -> None:
+    given = noisy_input(artefacts, echoes(1), calibration, too_large=too_large)
+    verdict = await Gate(artefacts, AerSimulator()).gate(given)
+    assert (verdict.passed, verdict.simulated) == (passed, False)
+    assert says in verdict.reason

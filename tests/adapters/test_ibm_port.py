@@ -36,6 +36,7 @@ def test_what_can_be_relied_upon() -> None:
         searchable=True,
         found_within=25.0,
         session_modes=("dedicated", "batch"),
+        mitigation=True,
     )
     repeating = IBMProvider(given.model_copy(update={"client_retries": True})).capabilities
     assert repeating.repeats

@@ -8,6 +8,7 @@ import pytest
 from qsaga.cli.requests import Options, request_from, seconds, split_job
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.jobs import Estimate, Optimise, Sample
+from qsaga.core.mitigation import Mitigation
 from qsaga.core.states import Rung
 
 ROOT = Path(__file__).parents[2]
@@ -106,3 +107,23 @@ def test_no_durations(text: str) -> None:
 def test_job_names() -> None:
     assert split_job("t/k") == "t/k"
     assert split_job("k") == "default/k"
+
+
+def test_a_request_file_says_what_is_to_be_done_about_noise(tmp_path: Path) -> None:
+    path = tmp_path / "zne.toml"
+    path.write_text(
+        '[workload]\nkind = "estimate"\nobservables = [{ ZZ = 1.0 }]\n'
+        'circuit = { source = "OPENQASM 3.0; qubit[2] q;" }\n'
+        "[workload.mitigation]\nresilience_level = 2\n"
+        "resilience = { zne = { noise_factors = [1, 2, 3] } }\n"
+    )
+    request = request_from(path, Options())
+    assert isinstance(request.workload, Estimate)
+    assert request.workload.mitigation == Mitigation.model_validate(
+        {"resilience_level": 2, "resilience": {"zne": {"noise_factors": (1, 2, 3)}}}
+    )
+    path.write_text(path.read_text().replace("[1, 2, 3]", "[1, 0.5]"))
+    with pytest.raises(
+        InvalidRequest, match=r"workload\.mitigation\.resilience\.zne\.noise_factors"
+    ):
+        request_from(path, Options())

@@ -9,6 +9,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.core.jobs import JobRequest
 from qsaga.core.results import JobResult
 from qsaga.core.states import JobState, Layer, Rung
 from tests.support.ladders import answered, estimate, with_policy
@@ -132,3 +133,49 @@ async def test_verbs_that_the_gate_is_not_about_go_by(
         assert result.decision is not None and result.decision.gate is None
         assert answered(result) == [(Rung.HARDWARE, "answered")]
         await stack.settled(result)
+
+
+async def test_with_the_noise_of_the_backend(
+    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    """Without noise every shot of these reads 11; the deep one is drowned by what gates do."""
+    terms = "[gate]\nnoise = true\nseconds = 120.0"
+    async with with_policy(dev_env, emulator, tmp_path, LADDERS, terms) as stack:
+        short = await stack.run(echoes(1, route="hardware", expect_peak=0.8))
+        assert answered(short) == [(Rung.HARDWARE, "answered")]
+        said = gate_of(short)
+        assert said["noise_of"] == "ibm_torino" and said["simulated"]
+        assert 0.8 <= said["measured"]["peak"] < 1
+        assert short.lineage is not None and short.lineage.calibration is not None
+        await stack.settled(short)
+        sent = len(stack.emulator.control.jobs())
+
+        long = await stack.run(echoes(60, route="hardware", expect_peak=0.8))
+        assert answered(long) == [(Rung.HARDWARE, "failed"), (Rung.SIMULATOR, "answered")]
+        assert "with the noise of ibm_torino" in long.attempts[0].reason
+        assert len(stack.emulator.control.jobs()) == sent
+        assert long.cost.quantum_seconds == 0
+        await stack.books_are_clean()
+
+
+async def test_an_estimate_is_not_simulated_with_noise(
+    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    terms = "[gate]\nnoise = true"
+    async with with_policy(dev_env, emulator, tmp_path, LADDERS, terms) as stack:
+        result = await stack.run(estimate(route="hardware"))
+        said = gate_of(result)
+        assert said["passed"] and said["simulated"]
+        assert "noise_of" not in said
+        await stack.settled(result)
+
+
+def echoes(pairs: int, **changes: object) -> JobRequest:
+    """Gates that undo each other on two qubits that are one."""
+    echo = "cz q[0], q[1];\nbarrier q;\ncz q[0], q[1];\nbarrier q;\n"
+    source = (
+        'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nbit[2] c;\nx q;\n'
+        + echo * pairs
+        + "c = measure q;\n"
+    )
+    return bell(workload={"kind": "sample", "circuit": {"source": source}, "shots": 400}, **changes)

@@ -127,8 +127,7 @@ class Device:
                 f" emulator simulates at most {limits.most}."
             )
         method = "statevector"
-        # A density matrix costs 4^n once, trajectories 2^n per shot.
-        if full and 2 ** len(active) < shots:
+        if full and density_fits(len(active), shots):
             method = "density_matrix"
         return AerSimulator(
             method=method,
@@ -164,6 +163,11 @@ class Device:
                     channel = depolarizing_error(_strength(error, len(qubits)), len(qubits))
                     model.add_quantum_error(channel, name, [place[qubit] for qubit in qubits])
         return model
+
+
+def density_fits(qubits: int, shots: int) -> bool:
+    """Whether a density matrix, which costs 4^n once, is cheaper than 2^n per shot."""
+    return bool(2**qubits < shots)
 
 
 def active_qubits(circuit: QuantumCircuit) -> list[int]:

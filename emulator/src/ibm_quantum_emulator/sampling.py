@@ -13,7 +13,7 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.primitives import SamplerV2
 
-from .device import Device, Limits, active_qubits, relabelled
+from .device import Device, Limits, active_qubits, density_fits, relabelled
 from .trajectories import sample_histories
 
 _SMALL = 8
@@ -30,12 +30,16 @@ def sample(
     shots: int,
     seed: int,
     limits: Limits,
+    places: list[int] | None = None,
 ) -> dict[str, BitArray]:
     """Sample a circuit on all its parameter sets.
 
     Args:
         values: Shape ``(..., parameters)``, in the order of ``circuit.parameters``.
         shots: Shots per parameter set.
+        places: Where the qubits of a circuit that was cut down lie on the device. Such a circuit
+            has many parameter sets of few shots: small parts get Aer's density matrix in place of
+            noisy histories, which is far faster then.
 
     Returns:
         Classical register to bits of shape ``(...)``.
@@ -53,7 +57,10 @@ def sample(
         small = relabelled(circuit, qubits)
         used = list(small.parameters)
         chosen = values[..., [position[parameter] for parameter in used]]
-        part = _Part(device, small, qubits, limits, shots, (seed + 104729 * number) % _SEEDS)
+        part_seed = (seed + 104729 * number) % _SEEDS
+        exact = places is not None
+        where = [places[qubit] for qubit in qubits] if places is not None else qubits
+        part = _Part(device, small, where, limits, shots, part_seed, exact)
         found = part.histories(chosen) if part.flat else part.shots_one_by_one(chosen)
         for name, array in found.items():
             # Every classical bit is written by one part only and is zero in the others.
@@ -72,10 +79,13 @@ class _Part:
     limits: Limits
     shots: int
     seed: int
+    exact: bool
 
     @property
     def flat(self) -> bool:
         """Whether gate noise is wanted and can be drawn beforehand."""
+        if self.exact and density_fits(len(self.qubits), self.shots):
+            return False
         return self.limits.noise == "full" and not self.circuit.has_control_flow_op()
 
     def histories(self, values: _Array) -> dict[str, _Array]:

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,19 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpans
 from qiskit_ibm_runtime.fake_provider.executor.broadcast_sample import broadcast_sample
+from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import passthrough_data_to_2_0
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 from samplomatic.quantum_program import SamplexItem
 
 from .device import Device, Limits, Rejected, active_qubits, relabelled
+from .mitigated import Mitigated, checked, unsuppressed
 from .sampling import sample
 
 _DEFAULT_SHOTS = 4096
+_SEEDS = 2**31 - 1
+_PLAIN = {"version": 2, "resilience": {}, "dynamical_decoupling": {"enable": False}}
+"""Metadata of an estimator job that says nothing about noise."""
 
 
 def simulate(request: dict[str, Any]) -> dict[str, Any]:
@@ -75,16 +80,20 @@ def _limits(request: dict[str, Any]) -> Limits:
     return Limits(request["noise"], request["max_active_qubits"], request["max_active_qubits_full"])
 
 
-def _pubs(request: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def _params(request: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The PUBs and all parameters of a primitive's job, its options checked."""
     try:
         params = json.loads(request["params"], cls=RuntimeDecoder)
-        return list(params["pubs"]), params.get("options") or {}
+        pubs = list(params["pubs"])
     except Exception as error:
         raise Rejected(f"The PUBs could not be read: {error}", 1518) from error
+    checked(request["program"], params)
+    return pubs, params
 
 
 def _sampler(device: Device, request: dict[str, Any]) -> str:
-    raw, options = _pubs(request)
+    raw, params = _params(request)
+    options = params.get("options") or {}
     meas_type = (options.get("execution") or {}).get("meas_type", "classified")
     if meas_type != "classified":
         raise Rejected(f"Measurement type {meas_type!r} is not emulated.")
@@ -103,7 +112,7 @@ def _sampler(device: Device, request: dict[str, Any]) -> str:
         metadata = {"circuit_metadata": pub.circuit.metadata or {}}
         results.append(SamplerPubResult(data, metadata))
     spans = ExecutionSpans([_span(request, results)]) if results else ExecutionSpans([])
-    metadata = {"execution": {"execution_spans": spans}, "version": 2}
+    metadata = {"execution": {"execution_spans": spans}, "version": 2} | unsuppressed(options)
     return json.dumps(PrimitiveResult(results, metadata), cls=RuntimeEncoder)
 
 
@@ -118,23 +127,28 @@ def _span(request: dict[str, Any], results: list[SamplerPubResult]) -> DoubleSli
 
 
 def _estimator(device: Device, request: dict[str, Any]) -> str:
-    raw, options = _pubs(request)
+    raw, params = _params(request)
+    options = params.get("options") or {}
+    mitigated = Mitigated(params) if Mitigated.wanted(params) else None
     results = []
     for place, item in enumerate(raw):
         parts = [*item, None, None][:4]
         precision = float(parts[3] or _precision(options))
         pub = EstimatorPub.coerce((*parts[:3], precision))
         device.check(pub.circuit)
-        support = _support(pub.observables)
-        active = sorted({*active_qubits(pub.circuit), *support}) or [0]
-        shots = math.ceil(1 / precision**2)
-        backend = device.simulator(active, _limits(request), shots)
+        active = sorted({*active_qubits(pub.circuit), *_support(pub.observables)}) or [0]
         small = EstimatorPub(
             relabelled(pub.circuit, active),
             _restricted(pub.observables, active),
             pub.parameter_values,
             precision,
         )
+        if mitigated is not None:
+            run = partial(_items, device, request, places=active)
+            results.append(mitigated.result(small, run, _seed(request, place)))
+            continue
+        shots = math.ceil(1 / precision**2)
+        backend = device.simulator(active, _limits(request), shots)
         estimator = BackendEstimatorV2(
             backend=backend, options={"seed_simulator": _seed(request, place)}
         )
@@ -143,7 +157,7 @@ def _estimator(device: Device, request: dict[str, Any]) -> str:
             shots=shots, target_precision=precision, circuit_metadata=pub.circuit.metadata or {}
         )
         results.append(result)
-    metadata = {"version": 2, "resilience": {}, "dynamical_decoupling": {"enable": False}}
+    metadata = _PLAIN if mitigated is None else mitigated.metadata()
     return json.dumps(PrimitiveResult(results, metadata), cls=RuntimeEncoder)
 
 
@@ -197,21 +211,7 @@ def _executor(device: Device, request: dict[str, Any]) -> str:
     if program.meas_level != "classified":
         raise Rejected(f"Measurement level {program.meas_level!r} is not emulated.")
     items = []
-    for place, item in enumerate(program.items):
-        device.check(item.circuit)
-        seed = _seed(request, place)
-        found: dict[str, Any] = {}
-        if isinstance(item, SamplexItem):
-            rng = np.random.default_rng(seed)
-            item.samplex.finalize()
-            found = broadcast_sample(item.samplex, item.samplex_arguments, item.shape, rng)
-            values = found.pop("parameter_values", np.empty((*item.shape, 0)))
-        else:
-            values = np.asarray(item.circuit_arguments)
-        bits = sample(
-            device, item.circuit, values, shots=program.shots, seed=seed, limits=_limits(request)
-        )
-        found |= {name: array.to_bool_array(order="little") for name, array in bits.items()}
+    for found in _items(device, request, program, int(request["seed"])):
         tensors = {
             name: CompressedTensorModel.from_numpy(np.asarray(array))
             for name, array in found.items()
@@ -227,8 +227,49 @@ def _executor(device: Device, request: dict[str, Any]) -> str:
     )
 
 
+def _items(
+    device: Device,
+    request: dict[str, Any],
+    program: QuantumProgram,
+    first: int,
+    *,
+    places: list[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Run the items of a program; for each, name to array.
+
+    Args:
+        places: Of circuits that were checked and then cut down, see :func:`sample`.
+    """
+    items = []
+    for place, item in enumerate(program.items):
+        if places is None:
+            device.check(item.circuit)
+        seed = (first + 7919 * place) % _SEEDS
+        found: dict[str, Any] = {}
+        if isinstance(item, SamplexItem):
+            rng = np.random.default_rng(seed)
+            item.samplex.finalize()
+            found = broadcast_sample(item.samplex, item.samplex_arguments, item.shape, rng)
+            values = found.pop("parameter_values", np.empty((*item.shape, 0)))
+        else:
+            values = np.asarray(item.circuit_arguments)
+        bits = sample(
+            device,
+            item.circuit,
+            values,
+            shots=program.shots,
+            seed=seed,
+            limits=_limits(request),
+            places=places,
+        )
+        items.append(
+            found | {name: array.to_bool_array(order="little") for name, array in bits.items()}
+        )
+    return items
+
+
 def _seed(request: dict[str, Any], place: int) -> int:
-    return (int(request["seed"]) + 7919 * place) % (2**31 - 1)
+    return (int(request["seed"]) + 7919 * place) % _SEEDS
 
 
 _PROGRAMS: dict[str, Callable[[Device, dict[str, Any]], str]] = {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ApiError, BadRequest, NotFound
+from .resilience import repeats
 from .snapshot import Snapshot
 
 PROGRAMS = ("sampler", "estimator", "executor")
@@ -135,7 +136,7 @@ def _pubs(params: dict[str, Any], max_shots: int) -> int:
         parts = pub if isinstance(pub, list) else [pub]
         where = f"params.pubs[{place}]"
         if len(parts) > _ESTIMATOR_PRECISION or _observables_at(parts):
-            total += _estimator_pub(parts, options, where)
+            total += _estimator_pub(parts, options, where) * repeats(params)
             continue
         shots = parts[_SAMPLER_SHOTS] if len(parts) > _SAMPLER_SHOTS else None
         shots = options.get("default_shots", _DEFAULT_SHOTS) if shots is None else shots

@@ -15,6 +15,7 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from adapters.circuits import to_qpy
+from qsaga.core.applied import on_hardware
 from qsaga.core.errors import (
     CompileError,
     NoSuchRemoteJob,
@@ -23,6 +24,7 @@ from qsaga.core.errors import (
     TransientProviderError,
     Undecided,
 )
+from qsaga.core.mitigation import Mitigation
 from qsaga.core.ports import (
     Compiled,
     QuantumProvider,
@@ -200,6 +202,24 @@ async def test_estimates_are_right_within_their_errors(
         weight = sum(abs(c) for c in observable.values())
         assert 0 < error <= 1.5 * PRECISION * max(1.0, weight)
         assert abs(value - exact) <= 5 * error, observable
+
+
+async def test_error_mitigation_is_handed_through_or_refused(
+    provider: QuantumProvider, bench: Bench
+) -> None:
+    asked = Mitigation.model_validate({"resilience_level": 1})
+    spec = ESTIMATE.model_copy(update={"mitigation": asked})
+    key = new_key()
+    if not provider.capabilities.mitigation:
+        isa = await compiled(provider, bench, spec)
+        with pytest.raises(PermanentProviderError, match="mitigation"):
+            await provider.submit(isa.qpy, isa.facts.layout, bench.backend, spec, key)
+        assert await provider.find(key.tag) == ()
+        return
+    job = await sent(provider, bench, key, spec)
+    assert (await ended(provider, job)).state is RemoteState.COMPLETED
+    told = on_hardware(asked, (await provider.result(job.provider_job_id)).applied)
+    assert told is not None and told.mitigated is True
 
 
 async def test_jobs_are_found_by_their_key_and_by_no_other(
