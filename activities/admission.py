@@ -237,6 +237,7 @@ class Admit(AdmitStep, ReadmitStep):
             cached_age=age,
             learned=self._learned,
             reduction=size.reduction,
+            warnings=size.warnings,
         )
 
     def _unmitigated(self, workload: Optimise | Sample | Estimate) -> str:

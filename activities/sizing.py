@@ -6,18 +6,23 @@ from typing import NamedTuple
 
 from qsaga.core.jobs import Estimate, Optimise, Workload
 from qsaga.core.ports import CircuitReader
-from qsaga.core.reduction import Reducer, Reduction
+from qsaga.core.reduction import Reducer
 from qsaga.core.validation import check_observables
+from qsaga.problems.precision import spread
 from qsaga.problems.registry import parse
 from qsaga.problems.verify import dump_model
 
 
 class Size(NamedTuple):
-    """Variables of the model, qubits of the circuit, and what reduced the one to the other."""
+    """Variables of the model, qubits of the circuit, and what reduced the one to the other.
+
+    ``warnings`` are of coefficients that are too far apart; empty where no model was built.
+    """
 
     variables: int | None
     qubits: int
     reduction: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def size_of(workload: Workload, reader: CircuitReader, reducer: Reducer | None) -> Size:
@@ -37,9 +42,11 @@ def size_of(workload: Workload, reader: CircuitReader, reducer: Reducer | None) 
         return Size(None, qubits)
     problem, given = parse(workload.problem)
     variables, couplings = problem.size(given)
-    found: Reduction | None = None
-    if reducer is not None and workload.algorithm.reduce and couplings <= reducer.most_couplings:
-        found = reducer.reduce(dump_model(problem.formulate(given)))
-    if found is None:
+    if reducer is None or couplings > reducer.most_couplings:
         return Size(variables, variables)
-    return Size(variables, found.size.qubits, found.version)
+    model = problem.formulate(given)
+    warnings = spread(model).warnings()
+    found = reducer.reduce(dump_model(model)) if workload.algorithm.reduce else None
+    if found is None:
+        return Size(variables, variables, warnings=warnings)
+    return Size(variables, found.size.qubits, found.version, warnings)

@@ -80,6 +80,7 @@ def decision_view(decision: Decision) -> Table:
     if facts.variables is not None:
         size += f" for {facts.variables} variables"
     pairs.append(("qubits", f"{size}, {facts.shots} shots"))
+    pairs += [("warning", text) for text in facts.warnings]
     if decision.shortage:
         pairs.append(("budget", Text(f"would be refused: {decision.shortage}", style="red")))
     if (asked := decision.approval) is not None:
@@ -123,6 +124,7 @@ def result_view(result: JobResult, paid: Cost | None = None) -> RenderableType:
         pairs.append(("source", _source(result)))
     if result.decision is not None:
         pairs.append(("route", f"{result.decision.wanted.value}: {result.decision.reason}"))
+        pairs += [("warning", text) for text in result.decision.facts.warnings]
     pairs.append(("cost", cost(paid or result.cost)))
     return rows(pairs)
 

@@ -64,6 +64,7 @@ class Facts(Contract):
             none, or no ladder asks for it.
         learned: name of the installed estimator; empty if there is none.
         reduction: name and version of what reduced the model; empty where nothing did.
+        warnings: of coefficients too far apart for hardware or for floating point, with the ratio.
     """
 
     verb: Verb
@@ -91,6 +92,7 @@ class Facts(Contract):
     cached_age: float | None = None
     learned: str = ""
     reduction: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def size(self) -> int | None:

@@ -19,7 +19,7 @@ from adapters.cache import FolderCache
 from adapters.circuits import QiskitCircuitReader, from_qpy
 from adapters.qaoa import QaoaBuilder
 from adapters.reduction import RoofDuality
-from qsaga.core.jobs import Optimise, Qaoa
+from qsaga.core.jobs import Optimise, Problem, Qaoa
 from qsaga.core.ports import CircuitResult
 from qsaga.core.reduction import Reduction
 from qsaga.core.steps import Encoded, EncodeInput, SettleInput
@@ -127,11 +127,19 @@ class Never:
 
 def test_size_is_what_is_left_unless_it_is_not_wanted_or_too_large() -> None:
     reader = QiskitCircuitReader()
-    assert size_of(workload(), reader, RoofDuality()) == (300, 11, RoofDuality.version)
-    assert size_of(workload(), reader, None) == (300, 300, "")
-    assert size_of(workload(reduce=False), reader, Never()) == (300, 300, "")
-    assert size_of(workload(), reader, Never()) == (300, 300, "")
+    assert size_of(workload(), reader, RoofDuality()) == (300, 11, RoofDuality.version, ())
+    assert size_of(workload(), reader, None) == (300, 300, "", ())
+    assert size_of(workload(reduce=False), reader, Never()) == (300, 300, "", ())
+    assert size_of(workload(), reader, Never()) == (300, 300, "", ())
     assert RoofDuality.most_couplings == MOST_TERMS
+
+
+def test_coefficients_too_far_apart_are_warned_of_before_a_cost() -> None:
+    data = {"quadratic": [["a", "b", 1e-9], ["b", "c", 1e6]], "linear": {"a": 1.0}}
+    far = Optimise(problem=Problem(name="qubo", data=data))
+    size = size_of(far, QiskitCircuitReader(), RoofDuality())
+    assert [text.partition(": ")[2] for text in size.warnings] == ["hardware resolves about 100"]
+    assert "a ratio of 1e+15" in size.warnings[0]
 
 
 def test_who_says_nothing_of_it_keeps_the_hash_of_the_request() -> None:
