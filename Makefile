@@ -12,9 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 # Two processes: the tests start real servers, and more of those than cores only makes them late.
-# A file stays on one of them, so that servers of a module or file start once.
+# A file stays on one of them, so that servers of a module or file start once; conftest.py says
+# which come first.
 JOBS ?= 2
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 
