@@ -26,10 +26,10 @@ BACKENDS = ("sqlite", "postgresql") if sys.version_info < (3, 13) else ("sqlite"
 @functools.cache
 def _server() -> Any:
     """A PostgreSQL of our own, one in each process: no root, no service. It ends with us."""
-    import pgserver
+    from pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="qsaga-pg-"))
-    server = pgserver.get_server(folder, cleanup_mode="delete")
+    server = get_server(folder, cleanup_mode="delete")
     with psycopg.connect(str(server.get_uri()), autocommit=True) as connection:
         # No test switches the machine off, and each makes a database and drops it.
         connection.execute("ALTER SYSTEM SET fsync = off")
