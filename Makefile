@@ -11,10 +11,12 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
-# Two processes: the tests start real servers, and more of those than cores only makes them late.
-# A file stays on one of them, so that servers of a module or file start once.
-JOBS ?= 2
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
+# On two cores: a third of a test's time is waiting for real servers, which others can use; with
+# more processes the servers come late.
+# A file stays on one of them, so that servers of a module or file start once; conftest.py says
+# which come first.
+JOBS ?= 3
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # make test ARGS="-k fallback"; make test-account LIMIT=60
 ARGS ?=
 

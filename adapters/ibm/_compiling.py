@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +22,8 @@ from qsaga.core.errors import CompileError
 from qsaga.core.ports import Compiled, RunSpec
 
 CLIENT = "qiskit-ibm-runtime"
+DECODED = 4
+"""Snapshots that a process keeps decoded: reading one takes most of a second."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,12 @@ def kept(
     return canonical_json(document).encode()
 
 
+@lru_cache(maxsize=DECODED)
 def decoded(snapshot: bytes) -> Decoded:
-    """Make the target that a snapshot describes. Raises ValueError if it cannot be read."""
+    """Make the target that a snapshot describes. Raises ValueError if it cannot be read.
+
+    Whoever asks for the same snapshot gets the same objects, and must not change them.
+    """
     try:
         document = json.loads(snapshot)
         configuration = configuration_from_server_data(document["configuration"])

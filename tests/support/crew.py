@@ -20,6 +20,7 @@ from qsaga.client import QsagaClient
 from qsaga.connection import register_search_attributes
 from qsaga.payloads import data_converter
 from qsaga.settings import TemporalSettings
+from tests.support.databases import put_at_head
 from tests.support.stack import Stack, settings_for
 
 
@@ -68,6 +69,7 @@ async def crewed_stack(
     config["data_converter"] = data_converter(settings)
     client = Client(**config)
     await register_search_attributes(client)
+    put_at_head(settings.data_dir / "qsaga.db")
     parts = await worker.build(settings)
     stack = Crewed(client, QsagaClient(client, settings), settings, parts, emulator, env)
     try:

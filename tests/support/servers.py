@@ -15,8 +15,8 @@ from tools.stage import DYNAMIC_CONFIG
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[EmulatorProcess]:
-    """An emulator on its own clock."""
-    with EmulatorProcess(noise="none") as running:
+    """An emulator on its own clock, whose jobs take a fifth of a second: tests wait for them."""
+    with EmulatorProcess(noise="none", overhead_seconds=0.2) as running:
         yield running
 
 

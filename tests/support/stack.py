@@ -25,6 +25,7 @@ from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult
 from qsaga.payloads import data_converter, header_codec
 from qsaga.settings import IBMSettings, Settings, TemporalSettings
+from tests.support.databases import put_at_head
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -145,6 +146,7 @@ async def running_stack(
     config["header_codec_behavior"] = header_codec(settings)
     client = Client(**config)
     await register_search_attributes(client)
+    put_at_head(settings.data_dir / "qsaga.db")
     parts = await worker.build(settings)
     try:
         async with worker.worker(client, settings, parts):

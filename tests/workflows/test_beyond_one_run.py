@@ -150,6 +150,7 @@ async def test_an_answer_without_a_budget_for_more_shots_stands(
 ) -> None:
     ladders = {"estimate": ["hardware", "simulator"]}
     async with with_policy(dev_env, emulator, tmp_path, ladders, "top_ups = 1") as stack:
+        emulator.control.set_execution(overhead_seconds=2.0)
         result = await stack.run(estimate(budgets={"quantum_seconds": 3.0}))
         assert result.state is JobState.COMPLETED
         assert isinstance(result.answer, EstimateAnswer)

@@ -11,7 +11,9 @@ import pytest
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
+from activities import submitting
 from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.core import submission
 from qsaga.core.errors import KeyConflict
 from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
 from qsaga.core.results import JobResult
@@ -84,8 +86,12 @@ async def test_a_submission_whose_reply_is_lost_makes_one_remote_job(
     wire: Wire,
     tmp_path: Path,
     fault: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with running_stack(dev_env, emulator, tmp_path, proxy=wire.url, call_timeout=3.0) as dev:
+    # What never came is sent again after that and two time-outs, in real seconds.
+    for module in (submission, submitting):
+        monkeypatch.setattr(module, "SEND_WINDOW", 2.0)
+    async with running_stack(dev_env, emulator, tmp_path, proxy=wire.url, call_timeout=2.0) as dev:
         wire.add("POST", "/jobs$", times=1, **fault)
         result = await dev.run(abilene())
         assert result.state is JobState.COMPLETED
@@ -137,7 +143,8 @@ def _copies_of(dev: Stack, tag: str) -> None:
 async def test_the_emulator_dies_while_the_job_waits(
     dev_env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
-    with EmulatorProcess(tmp_path / "ibm", noise="none", queue_length=1, seconds_per_job=3) as own:
+    waiting: dict[str, Any] = {"queue_length": 1, "seconds_per_job": 3, "overhead_seconds": 0.2}
+    with EmulatorProcess(tmp_path / "ibm", noise="none", **waiting) as own:
         async with running_stack(dev_env, own, tmp_path / "qsaga") as dev:
             request = abilene()
             handle = await dev.client.start(request)

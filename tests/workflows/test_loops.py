@@ -47,6 +47,12 @@ async def until(handle: LoopHandle, holds: Callable[[LoopStatus], bool]) -> Loop
     return status
 
 
+def dear(stack: Stack) -> None:
+    """Points that take two quantum seconds each, as the policy expects; two run at a time."""
+    stack.emulator.control.set_execution(overhead_seconds=2.0)
+    stack.emulator.control.set_queue(slots=2)
+
+
 def remote(stack: Stack) -> list[dict[str, Any]]:
     """Every remote job that there ever was."""
     return stack.emulator.control.jobs()
@@ -168,6 +174,7 @@ async def test_a_loop_that_was_terminated_begins_again_where_it_was(dev: Stack) 
 
 
 async def test_the_budget_ends_the_loop_with_the_best_so_far(dev: Stack) -> None:
+    dear(dev)
     spec = SPSA | {"iterations": 50}
     result = await ended(
         dev, on_hardware(optimiser=spec, budgets={"deadline": 600, "quantum_seconds": 14})
@@ -182,6 +189,7 @@ async def test_the_budget_ends_the_loop_with_the_best_so_far(dev: Stack) -> None
 
 
 async def test_the_money_ends_it_as_well(dev: Stack) -> None:
+    dear(dev)
     spec = SPSA | {"iterations": 50}
     budgets = {"deadline": 600, "quantum_seconds": 600, "money": "22"}
     result = await ended(dev, on_hardware(optimiser=spec, budgets=budgets))
@@ -216,6 +224,8 @@ async def test_a_tenant_without_budget_is_told(dev: Stack) -> None:
 
 
 async def test_a_cancelled_loop_ends_its_jobs_and_answers_the_best_so_far(dev: Stack) -> None:
+    # Time to close the queue behind an iteration that is under way.
+    dev.emulator.control.set_execution(overhead_seconds=2.0)
     handle = await dev.client.submit_loop(on_hardware(optimiser=SPSA | {"iterations": 50}))
     await until(handle, lambda status: status.iteration >= 1)
     dev.emulator.control.set_queue(length=2, seconds_per_job=100)

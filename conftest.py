@@ -1,0 +1,36 @@
+"""The longest test files come first, so that at the end no process works long while others wait."""
+
+from __future__ import annotations
+
+import pytest
+
+LONGEST = (
+    "tests/chaos/test_matrix.py",
+    "tests/scenarios/test_demo.py",
+    "tests/workflows/test_money_races.py",
+    "tests/workflows/test_loops.py",
+    "tests/scenarios/test_loop_killed.py",
+    "tests/workflows/test_races.py",
+    "tests/workflows/test_stories.py",
+    "tests/workflows/test_ways_out.py",
+    "tests/workflows/test_duplicates.py",
+    "tests/roles/test_drain.py",
+    "tests/roles/test_processes.py",
+    "tests/setup/test_compose_runs.py",
+    "tests/workflows/test_people_races.py",
+    "tests/workflows/test_approvals.py",
+    "tests/workflows/test_submissions.py",
+    "tests/workflows/test_layers.py",
+    "tests/roles/test_rollout.py",
+    "tests/chaos/test_provider.py",
+    "tests/cli/test_people.py",
+)
+"""Half a minute each or more; to be looked over now and then with ``--durations=60``."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort, and keep the order of all others. Raises UsageError for a file that is not there."""
+    if gone := [name for name in LONGEST if not (config.rootpath / name).exists()]:
+        raise pytest.UsageError(f"conftest.py names files that are not there: {', '.join(gone)}")
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONGEST)))
