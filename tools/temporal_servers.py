@@ -31,7 +31,10 @@ from tools.servers import (
 Name = Literal["temporal_cli", "test_server"]
 
 CLI_VERSION = "1.5.1"
-"""Newer ones (1.9.1 was tried) cannot be built with `go install`: they replace a module."""
+"""Newer ones (1.9.1 was tried) cannot be built from the registry: they replace a module."""
+CLI_SQLITE = "1.51.0"
+"""With which it is built; `CLI_MODULE` says why."""
+CLI_MODULE = ROOT / "tools" / "temporal"
 TEST_SERVER_VERSION = "1.38.0"
 DOWNLOAD_LIMIT = 180.0
 DOWNLOAD_SWITCH = "QSAGA_SDK_DOWNLOAD"
@@ -81,8 +84,11 @@ def _still_holds(name: Name, server: Server) -> bool:
 
 
 def _built(name: Name) -> Path:
-    version = CLI_VERSION if name == "temporal_cli" else f"{TEST_SERVER_VERSION}-archived"
-    return cache_dir() / f"{PROGRAMS[name]}-{version}"
+    versions: dict[Name, str] = {
+        "temporal_cli": f"{CLI_VERSION}-sqlite-{CLI_SQLITE}",
+        "test_server": f"{TEST_SERVER_VERSION}-archived",
+    }
+    return cache_dir() / f"{PROGRAMS[name]}-{versions[name]}"
 
 
 def _downloaded(name: Name) -> Path:
@@ -166,13 +172,16 @@ def _build_cli() -> Server:
         run(
             [
                 go,
-                "install",
+                "build",
                 f"-ldflags=-s -w -X {version_symbol}={CLI_VERSION}",
-                f"{package}/cmd/temporal@v{CLI_VERSION}",
+                "-o",
+                building / "temporal",
+                f"{package}/cmd/temporal",
             ],
+            cwd=CLI_MODULE,
             failure=f"Go could not build the Temporal CLI {CLI_VERSION}: it needs Go 1.25 or newer "
             "and a Go module proxy (GOPROXY) that can be reached.",
-            env={"GOBIN": str(building), "GOFLAGS": "", "CGO_ENABLED": "0"},
+            env={"GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"},
         )
         if not _works("temporal_cli", building / "temporal"):
             raise SetupError("The Temporal CLI was built but does not run: see the lines above.")

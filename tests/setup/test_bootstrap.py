@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.setup.clones import ROOT, WORKING_CLI, Clone, sentences, write_program
+from tools.temporal_servers import CLI_MODULE, CLI_SQLITE, CLI_VERSION
 
 BROKEN_SHIM = """\
 #!/bin/sh
@@ -19,13 +20,15 @@ echo "pyenv: $(basename $0): command not found" >&2
 exit 127
 """
 OLD_PYTHON = "#!/bin/sh\nexit 1\n"
+BUILT_CLI = f"temporal-{CLI_VERSION}-sqlite-{CLI_SQLITE}"
 SLOW = "#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n"
 GO_THAT_BUILDS = f"""\
 #!/bin/sh
-cat > "$GOBIN/temporal" <<'EOF'
+while [ "$1" != -o ]; do shift; done
+cat > "$2" <<'EOF'
 {WORKING_CLI}
 EOF
-chmod +x "$GOBIN/temporal"
+chmod +x "$2"
 """
 
 
@@ -142,7 +145,7 @@ def test_looking_for_servers_before_set_up_is_one_sentence(clone: Clone) -> None
 
 
 def test_variable_then_path_then_cache_then_build(clone: Clone, tmp_path: Path) -> None:
-    cached = write_program(clone.cache / "temporal-1.5.1" / "temporal", WORKING_CLI)
+    cached = write_program(clone.cache / BUILT_CLI / "temporal", WORKING_CLI)
     assert clone.bootstrap("demo").returncode == 0
     assert recorded(clone)["temporal_cli"]["path"] == str(cached)
 
@@ -167,7 +170,7 @@ def test_variable_then_path_then_cache_then_build(clone: Clone, tmp_path: Path) 
 
 def test_a_temporal_on_path_without_dev_server_is_passed_over(clone: Clone) -> None:
     clone.program("temporal", "#!/bin/sh\nexit 1\n")
-    cached = write_program(clone.cache / "temporal-1.5.1" / "temporal", WORKING_CLI)
+    cached = write_program(clone.cache / BUILT_CLI / "temporal", WORKING_CLI)
     assert clone.bootstrap("demo").returncode == 0
     assert recorded(clone)["temporal_cli"]["path"] == str(cached)
 
@@ -185,7 +188,7 @@ def test_a_server_that_was_removed_is_looked_for_again(clone: Clone) -> None:
     clone.program("temporal", WORKING_CLI)
     assert clone.bootstrap("demo").returncode == 0
     (clone.path / "temporal").unlink()
-    write_program(clone.cache / "temporal-1.5.1" / "temporal", WORKING_CLI)
+    write_program(clone.cache / BUILT_CLI / "temporal", WORKING_CLI)
     assert clone.bootstrap("demo").returncode == 0
     assert recorded(clone)["temporal_cli"]["how"] == "cache, built"
 
@@ -229,7 +232,7 @@ def test_a_build_that_was_killed_leaves_nothing_half_done(
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode != 0
-    assert not (clone.cache / "temporal-1.5.1").exists()
+    assert not (clone.cache / BUILT_CLI).exists()
     builder = int(pid_file.read_text())
     if number == signal.SIGKILL:
         os.kill(builder, signal.SIGKILL)  # nobody could do it for us
@@ -329,3 +332,9 @@ def test_doctor_is_content_with_this_very_environment() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "temporalio" in done.stdout and "Temporal CLI" in done.stdout
+
+
+def test_the_cli_is_built_with_what_its_folder_is_named_after() -> None:
+    module = (CLI_MODULE / "go.mod").read_text()
+    assert f"\tgithub.com/temporalio/cli v{CLI_VERSION}\n" in module
+    assert f"\tmodernc.org/sqlite v{CLI_SQLITE}\n" in module
