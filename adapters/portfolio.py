@@ -33,7 +33,7 @@ LASTING = 0.1
 LOCAL = 5.0
 """Couplings of a spin, on average, up to which good samples differ in parts that do not touch."""
 
-DENSE, MANY = 0.08, 20.0
+DENSE, MANY = 0.08, 80.0
 """Share of all possible couplings, and couplings of a spin on average, from which tabu search is
 the best of the members.
 """
