@@ -31,8 +31,7 @@ from qsaga.core.ports import (
     RemoteState,
 )
 from qsaga.core.records import JobRecords
-from qsaga.core.results import OptimiseAnswer
-from qsaga.core.steps import (
+from qsaga.core.remote_steps import (
     CancelInput,
     Cancelled,
     CancelStep,
@@ -40,6 +39,7 @@ from qsaga.core.steps import (
     SettleInput,
     SettleStep,
 )
+from qsaga.core.results import OptimiseAnswer
 from qsaga.core.submission import Resolution, Submissions, undecided_for
 from qsaga.core.timing import poll_delay
 from qsaga.problems.polish import Polisher

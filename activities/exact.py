@@ -20,7 +20,10 @@ from qsaga.core.results import Cost
 from qsaga.core.rung_steps import ExactStep
 from qsaga.core.solvers import ExactSolver, Incumbents
 from qsaga.core.states import Rung
-from qsaga.core.steps import Raw, SolveInput
+from qsaga.core.steps import (
+    Raw,
+    SolveInput,
+)
 from qsaga.problems.proofs import EXHAUSTIVE_VARIABLES, exhaustive, with_proof
 from qsaga.problems.reduction import decided, load_reduction
 from qsaga.problems.verify import SAMPLE_SET, load_model

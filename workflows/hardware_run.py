@@ -15,6 +15,19 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.contract import ArtefactRef
     from qsaga.core.jobs import tenant_of
     from qsaga.core.ports import RemoteJob, RemoteState
+    from qsaga.core.remote_steps import (
+        CancelInput,
+        CancelStep,
+        CollectStep,
+        Followed,
+        Outcome,
+        Settled,
+        SettleInput,
+        SettleStep,
+        SubmitInput,
+        SubmitStep,
+        Submitted,
+    )
     from qsaga.core.results import Transition
     from qsaga.core.runs import (
         GIVE_UP,
@@ -28,21 +41,10 @@ with workflow.unsafe.imports_passed_through():
     )
     from qsaga.core.states import JobState, Layer, Rung
     from qsaga.core.steps import (
-        CancelInput,
-        CancelStep,
-        CollectStep,
         CompiledCircuit,
         CompileInput,
         CompileStep,
-        Followed,
-        Outcome,
         Raw,
-        Settled,
-        SettleInput,
-        SettleStep,
-        SubmitInput,
-        SubmitStep,
-        Submitted,
     )
     from workflows.arguments import checked
     from workflows.identified import require_parent

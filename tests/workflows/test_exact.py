@@ -26,7 +26,9 @@ from qsaga.core.jobs import JobRequest
 from qsaga.core.results import Confidence, JobResult, OptimiseAnswer, Quality
 from qsaga.core.solvers import Searched
 from qsaga.core.states import JobState, Layer, Rung
-from qsaga.core.steps import SolveInput
+from qsaga.core.steps import (
+    SolveInput,
+)
 from qsaga.problems.proofs import with_proof
 from qsaga.problems.verify import dump_model
 from tests.support.ladders import answered, files_in, with_policy
