@@ -1,23 +1,25 @@
 """Every step has one implementation, with the very signature that workflows rely on."""
 
 import inspect
+import pkgutil
 import typing
 from abc import ABC
+from importlib import import_module
 
 import pytest
 import pytest_asyncio
 from temporalio import activity
 
+import qsaga.core
 import worker
-from qsaga.core import admission, gate, loop_steps, oversight, rung_steps, sessions, steps
 from qsaga.core.seals import CHECK_CALLER, CHECK_SEAL
 from qsaga.settings import IBMSettings, Settings
 from workflows.registered import WORKFLOWS
 
 CONTRACTS = {
     defined.name: method
-    for module in (admission, gate, loop_steps, oversight, rung_steps, sessions, steps)
-    for kind in vars(module).values()
+    for found in pkgutil.iter_modules(qsaga.core.__path__, "qsaga.core.")
+    for kind in vars(import_module(found.name)).values()
     if inspect.isclass(kind) and issubclass(kind, ABC)
     for method in vars(kind).values()
     if (defined := getattr(method, "__temporal_activity_definition", None)) is not None
