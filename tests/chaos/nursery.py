@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,15 +24,14 @@ class Forked:
     said: list[object] = field(default_factory=list)
 
     def listen(self, seconds: float) -> bool:
-        """Take what it says for so long at most. Returns whether it lives."""
-        for ready in wait([self.harness, self.process.sentinel], seconds):
-            if ready is self.harness:
-                try:
-                    while self.harness.poll():
-                        self.said.append(self.harness.recv())
-                except (EOFError, ConnectionResetError):
-                    break
-        return self.process.is_alive()
+        """Take what it says, waiting so long at most. Returns whether it lives."""
+        wait([self.harness, self.process.sentinel], seconds)
+        alive = self.process.is_alive()
+        # After the look: of one that is dead by then, also the last word is here.
+        with suppress(EOFError, ConnectionResetError):
+            while self.harness.poll():
+                self.said.append(self.harness.recv())
+        return alive
 
     def go_on(self) -> None:
         """The server that it waits for has been killed."""
