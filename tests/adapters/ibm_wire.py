@@ -219,9 +219,9 @@ async def completed(provider: IBMProvider, compiled: Compiled, tag: str = TAG) -
     return job.provider_job_id
 
 
-async def ended(provider: IBMProvider, job: RemoteJob) -> RemoteJob:
-    """The job as it ended."""
-    for _ in range(400):
+async def ended(provider: IBMProvider, job: RemoteJob, looks: int = 400) -> RemoteJob:
+    """The job as it ended, within so many looks."""
+    for _ in range(looks):
         now = await provider.status(job.provider_job_id)
         if now.state.ended:
             return now

@@ -58,7 +58,8 @@ async def run(
 ) -> tuple[RemoteJob, CircuitResult]:
     compiled = await provider.compile(packed(circuit), BACKEND, 7, spec)
     sent = await provider.submit(compiled.qpy, compiled.facts.layout, BACKEND, spec, key(tag))
-    job = await ended(provider, sent)
+    # A mitigated one is hundreds of circuits, and the first waits for its simulator to start.
+    job = await ended(provider, sent, looks=4000)
     assert job.state is RemoteState.COMPLETED, job.reason
     return job, await provider.result(job.provider_job_id)
 
