@@ -389,4 +389,4 @@ def shots_of(workload: Optimise | Sample | Estimate) -> int:
 def executions_of(workload: Optimise | Sample | Estimate) -> int | None:
     """Shots that a machine has to run with all that is asked about noise; None if nothing is."""
     asked = workload.mitigation
-    return None if asked is None or asked.silent else asked.executions(shots_of(workload))
+    return None if asked is None else asked.executions(shots_of(workload))

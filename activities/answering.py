@@ -143,11 +143,11 @@ class Encode(EncodeStep):
             variables=bqm.num_variables,
             couplings=bqm.num_interactions,
             parameter_sets=1 if circuit is not None else None,
-            reduction=self._kept(reduction) if reduction else None,
+            reduction=self._put(reduction) if reduction else None,
             reduced=reduction.size if reduction else None,
         )
 
-    def _kept(self, reduction: Reduction) -> ArtefactRef:
+    def _put(self, reduction: Reduction) -> ArtefactRef:
         return self._artefacts.put(reduction.model_dump_json().encode(), REDUCTION_MEDIA)
 
 
@@ -279,7 +279,7 @@ def about_noise(workload: Workload, raw: Raw, output: bytes) -> Applied | None:
         result = CircuitResult.model_validate_json(output)
         return on_hardware(workload.mitigation, result.applied)
     asked = workload.mitigation
-    return None if asked is None or asked.silent else not_applied(asked, ran)
+    return None if asked is None else not_applied(asked, ran)
 
 
 class Close(CloseStep):

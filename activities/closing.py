@@ -43,7 +43,7 @@ from qsaga.core.results import OptimiseAnswer
 from qsaga.core.submission import Resolution, Submissions, undecided_for
 from qsaga.core.timing import poll_delay
 from qsaga.problems.polish import Polisher
-from qsaga.problems.reduction import load_reduction
+from qsaga.problems.reduction import kept_reduction
 from qsaga.problems.verify import verify
 
 
@@ -240,14 +240,13 @@ class Settle(SettleStep):
         if given.workload is not None:
             model = self._artefacts.get(given.model) if given.model else None
             try:
-                kept = self._artefacts.get(given.reduction) if given.reduction else None
                 answer, _ = verify(
                     given.workload,
                     model,
                     self._artefacts.get(result),
                     result.media,
                     self._polisher,
-                    load_reduction(kept) if kept else None,
+                    kept_reduction(self._artefacts, given.reduction),
                 )
             except (ResultUnusable, KeyError, ValueError) as error:  # or no longer in the store
                 return LateResult(

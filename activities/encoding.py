@@ -11,11 +11,7 @@ from qsaga.core.contract import ArtefactRef, canonical_json, digest
 from qsaga.core.jobs import Optimise
 from qsaga.core.lineage import input_digest
 from qsaga.core.ports import ArtefactStore
-from qsaga.core.steps import (
-    Encoded,
-    EncodeInput,
-    EncodeStep,
-)
+from qsaga.core.steps import Encoded, EncodeInput, EncodeStep
 from qsaga.problems import registry
 
 

@@ -20,12 +20,9 @@ from qsaga.core.results import Cost
 from qsaga.core.rung_steps import ExactStep
 from qsaga.core.solvers import ExactSolver, Incumbents
 from qsaga.core.states import Rung
-from qsaga.core.steps import (
-    Raw,
-    SolveInput,
-)
+from qsaga.core.steps import Raw, SolveInput
 from qsaga.problems.proofs import EXHAUSTIVE_VARIABLES, exhaustive, with_proof
-from qsaga.problems.reduction import decided, load_reduction
+from qsaga.problems.reduction import decided, kept_reduction
 from qsaga.problems.verify import SAMPLE_SET, load_model
 
 SHORTEST = 0.05
@@ -69,7 +66,7 @@ class Exact(ExactStep):
         began = time.perf_counter()
         data = self._artefacts.get(given.model)
         model = load_model(data)
-        known = load_reduction(self._artefacts.get(given.reduction)) if given.reduction else None
+        known = kept_reduction(self._artefacts, given.reduction)
         if known is not None and not known.components:
             return self._decided(model, known, given.reduction, began)
         if model.num_variables <= EXHAUSTIVE_VARIABLES:

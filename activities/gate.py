@@ -15,7 +15,7 @@ from qsaga.core.ports import ArtefactStore, CircuitResult
 from qsaga.core.solvers import Simulator
 from qsaga.problems.base import Bits
 from qsaga.problems.polish import descend, energies
-from qsaga.problems.reduction import load_reduction, smaller
+from qsaga.problems.reduction import kept_reduction, smaller
 from qsaga.problems.verify import REGISTER, load_model
 
 STARTS = 64
@@ -68,8 +68,8 @@ class Gate(GateStep):
     def _judged(self, given: GateInput, result: CircuitResult) -> GateVerdict:
         if isinstance(given.workload, Optimise) and given.model is not None:
             model = load_model(self._artefacts.get(given.model))
-            if given.reduction is not None:
-                model = smaller(model, load_reduction(self._artefacts.get(given.reduction)))
+            if reduction := kept_reduction(self._artefacts, given.reduction):
+                model = smaller(model, reduction)
             return improves(model, result, given.terms.progress)
         if given.peak is not None:
             return peaked(result, given.peak)

@@ -24,17 +24,8 @@ from qsaga.core.ports import (
     RemoteJob,
     RemoteState,
 )
-from qsaga.core.remote_steps import (
-    CollectStep,
-    Followed,
-    FollowInput,
-    FollowStep,
-)
-from qsaga.core.steps import (
-    CompiledCircuit,
-    CompileInput,
-    CompileStep,
-)
+from qsaga.core.remote_steps import CollectStep, Followed, FollowInput, FollowStep
+from qsaga.core.steps import CompiledCircuit, CompileInput, CompileStep
 from qsaga.core.timing import FOLLOW_SECONDS, SAFETY_NET, in_time, poll_delay
 from qsaga.problems.verify import CIRCUIT_RESULT
 

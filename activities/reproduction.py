@@ -26,10 +26,7 @@ from qsaga.core.reduction import Reducer, Reduction
 from qsaga.core.results import Answer, Provenance
 from qsaga.core.solvers import Simulator
 from qsaga.core.states import HARDWARE_RUNGS, Rung
-from qsaga.core.steps import (
-    Encoded,
-    EncodeInput,
-)
+from qsaga.core.steps import Encoded, EncodeInput
 from qsaga.problems.polish import Polisher
 from qsaga.problems.reduction import load_reduction
 from qsaga.problems.verify import postprocessing, verify

@@ -29,9 +29,7 @@ from qsaga.core.rung_steps import (
 )
 from qsaga.core.solvers import Incumbents, LearnedEstimator
 from qsaga.core.states import Rung
-from qsaga.core.steps import (
-    Raw,
-)
+from qsaga.core.steps import Raw
 from qsaga.core.supplied import SuppliedAnswer
 from qsaga.problems.supplied import as_result
 from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET

@@ -12,11 +12,7 @@ from activities.quarantine import Quarantine
 from activities.running import elapsed, not_yet, seconds_remaining, server_now
 from qsaga.core.errors import PermanentProviderError, PolicyRefused, TransientProviderError
 from qsaga.core.ports import ArtefactStore, QuantumProvider, RemoteJob, SubmissionKey
-from qsaga.core.remote_steps import (
-    SubmitInput,
-    SubmitStep,
-    Submitted,
-)
+from qsaga.core.remote_steps import SubmitInput, SubmitStep, Submitted
 from qsaga.core.submission import (
     SEND_WINDOW,
     Adopt,

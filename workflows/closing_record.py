@@ -10,10 +10,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.results import JobResult
-    from qsaga.core.steps import (
-        CloseInput,
-        CloseStep,
-    )
+    from qsaga.core.steps import CloseInput, CloseStep
     from workflows.job_log import JobLog
     from workflows.layers import LOCAL_TRY
 

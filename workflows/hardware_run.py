@@ -40,12 +40,7 @@ with workflow.unsafe.imports_passed_through():
         RunStatus,
     )
     from qsaga.core.states import JobState, Layer, Rung
-    from qsaga.core.steps import (
-        CompiledCircuit,
-        CompileInput,
-        CompileStep,
-        Raw,
-    )
+    from qsaga.core.steps import CompiledCircuit, CompileInput, CompileStep, Raw
     from workflows.arguments import checked
     from workflows.identified import require_parent
     from workflows.layers import (

@@ -27,10 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.rung_steps import HoldRunInput, HoldRunStep
     from qsaga.core.runs import GIVE_UP, RunReport, RunRequest
     from qsaga.core.states import Layer
-    from qsaga.core.steps import (
-        Encoded,
-        Raw,
-    )
+    from qsaga.core.steps import Encoded, Raw
     from workflows.hardware_run import HardwareRun
     from workflows.job_log import JobLog
     from workflows.layers import LayerEnded, Stopwatch, unbroken

@@ -39,11 +39,7 @@ with workflow.unsafe.imports_passed_through():
         Rung,
         may_follow,
     )
-    from qsaga.core.steps import (
-        Encoded,
-        Raw,
-        Verified,
-    )
+    from qsaga.core.steps import Encoded, Raw, Verified
     from workflows.layers import LayerEnded
 
 

@@ -10,10 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.jobs import JobRequest
     from qsaga.core.rung_steps import CachedInput, CachedStep, TakeInput, TakeStep
     from qsaga.core.states import Layer, Rung
-    from qsaga.core.steps import (
-        Encoded,
-        Raw,
-    )
+    from qsaga.core.steps import Encoded, Raw
     from workflows.approval import ApprovalDesk
     from workflows.layers import LayerEnded, Stopwatch
 

@@ -21,14 +21,7 @@ with workflow.unsafe.imports_passed_through():
         LearnedStep,
     )
     from qsaga.core.states import Layer, Rung
-    from qsaga.core.steps import (
-        Encoded,
-        Raw,
-        SimulateInput,
-        SimulateStep,
-        SolveInput,
-        SolveStep,
-    )
+    from qsaga.core.steps import Encoded, Raw, SimulateInput, SimulateStep, SolveInput, SolveStep
     from qsaga.core.timing import solver_limit, solver_seconds
     from workflows.hardware_rung import circuit_of
     from workflows.layers import Allowance, LayerEnded, Stopwatch

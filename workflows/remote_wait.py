@@ -12,11 +12,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.ports import RemoteJob
-    from qsaga.core.remote_steps import (
-        Followed,
-        FollowInput,
-        FollowStep,
-    )
+    from qsaga.core.remote_steps import Followed, FollowInput, FollowStep
     from qsaga.core.runs import RunRequest
     from qsaga.core.states import Layer, Rung
     from workflows.layers import ONE_ATTEMPT, Stopwatch, insist

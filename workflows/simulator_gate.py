@@ -10,13 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.gate import GateInput, GateStep, GateVerdict
     from qsaga.core.jobs import JobRequest
     from qsaga.core.states import Layer
-    from qsaga.core.steps import (
-        CompiledCircuit,
-        CompileInput,
-        CompileStep,
-        Encoded,
-        Raw,
-    )
+    from qsaga.core.steps import CompiledCircuit, CompileInput, CompileStep, Encoded, Raw
     from workflows.hardware_rung import circuit_of
     from workflows.layers import Allowance, LayerEnded, Stopwatch
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from dimod import BinaryQuadraticModel
 from pydantic import JsonValue, TypeAdapter
 from rich.console import Group
 from rich.text import Text
@@ -79,8 +80,10 @@ def size(
     if not isinstance(workload, Optimise):
         raise InvalidRequest("workload.kind", "a circuit has no model", "optimise")
     kind, given = registry.parse(workload.problem)
-    told, warnings = _size(kind, given), _warnings(kind, given)
-    left = _reduced(kind, given) if workload.algorithm.reduce else "not asked for"
+    told = _size(kind, given)
+    model = kind.formulate(given) if told["couplings"] <= MOST_COUPLINGS else None
+    warnings = _warnings(model)
+    left = _reduced(model, told["couplings"]) if workload.algorithm.reduce else "not asked for"
     if json:
         after = None if isinstance(left, str) else left.model_dump(mode="json")
         print(plain({"problem": kind.name} | told | {"reduced": after, "warnings": warnings}))
@@ -96,21 +99,21 @@ def _size(kind: ProblemType[Any, Any], given: ProblemInput) -> dict[str, int]:
     return {"variables": variables, "couplings": couplings, "qubits": variables}
 
 
-def _reduced(kind: ProblemType[Any, Any], given: ProblemInput) -> Reduced | str:
+def _reduced(model: BinaryQuadraticModel | None, couplings: int) -> Reduced | str:
     """What the reduction leaves, or why that is not known."""
-    if kind.size(given)[1] > MOST_TERMS:
+    if model is None or couplings > MOST_TERMS:
         return f"not looked at: more than {MOST_TERMS} couplings"
     try:
-        found = reduce_model(kind.formulate(given))
+        found = reduce_model(model)
     except ImportError:
         return "not known without qsaga[reduction]"
     return "not looked at" if found is None else found.size
 
 
-def _warnings(kind: ProblemType[Any, Any], given: ProblemInput) -> list[str]:
-    if kind.size(given)[1] > MOST_COUPLINGS:
+def _warnings(model: BinaryQuadraticModel | None) -> list[str]:
+    if model is None:
         return [f"coefficients not looked at: more than {MOST_COUPLINGS} couplings"]
-    return list(spread(kind.formulate(given)).warnings())
+    return list(spread(model).warnings())
 
 
 # --- one problem in words ----------------------------------------------------------------------

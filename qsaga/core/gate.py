@@ -13,9 +13,7 @@ from qsaga.core.facts import GateTerms
 from qsaga.core.jobs import Workload
 from qsaga.core.ports import RunSpec
 from qsaga.core.shots import without_silence
-from qsaga.core.steps import (
-    CompiledCircuit,
-)
+from qsaga.core.steps import CompiledCircuit
 
 
 class GateInput(Contract):

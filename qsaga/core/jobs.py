@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
@@ -19,7 +20,7 @@ from pydantic import (
 
 from qsaga.core.approval import Person
 from qsaga.core.contract import JobKey, Seconds, Slug, StrictContract, canonical_json, digest
-from qsaga.core.mitigation import Mitigation, Suppression
+from qsaga.core.mitigation import Mitigation, Suppression, unless_silent
 from qsaga.core.shots import Shot, Shots, ShotTarget, shots_for, without_silence
 from qsaga.core.states import OPTIMISE_RUNGS, Layer, Rung
 
@@ -92,7 +93,7 @@ class Suppressed(Shot):
 
     shots: Shots = 1024
     target: ShotTarget | None = None
-    mitigation: Suppression | None = None
+    mitigation: Annotated[Suppression | None, AfterValidator(unless_silent)] = None
 
     @model_validator(mode="after")
     def _whole_randomizations(self) -> Self:
@@ -151,7 +152,7 @@ class Estimate(StrictContract):
         tuple[Annotated[dict[PauliLabel, float], Field(min_length=1)], ...], Field(min_length=1)
     ]
     precision: Annotated[float, Field(gt=0, le=1)] = 1 / 32
-    mitigation: Mitigation | None = None
+    mitigation: Annotated[Mitigation | None, AfterValidator(unless_silent)] = None
 
     @model_serializer(mode="wrap")
     def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -14,11 +14,7 @@ from qsaga.core.states import CIRCUIT_RUNGS
 if TYPE_CHECKING:  # results, which steps are made of, hold a Lineage
     from qsaga.core.facts import Decision
     from qsaga.core.jobs import JobRequest, Workload
-    from qsaga.core.steps import (
-        Encoded,
-        Raw,
-        Verified,
-    )
+    from qsaga.core.steps import Encoded, Raw, Verified
 
 
 class Lineage(Contract):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -91,6 +91,9 @@ class _Said(StrictContract):
     def silent(self) -> bool:
         """Whether nothing is set."""
         return not self.model_dump(mode="json")
+
+
+Options = TypeVar("Options", bound=_Said)
 
 
 class DynamicalDecoupling(_Said):
@@ -359,9 +362,14 @@ class Mitigation(Suppression):
         return total
 
 
+def unless_silent(given: Options | None) -> Options | None:
+    """Options; None where none is set, which is the same as no options."""
+    return None if given is None or given.silent else given
+
+
 def for_run(asked: Suppression | None) -> Mitigation | None:
     """What a run is sent with; None where nothing is set."""
-    if asked is None or asked.silent:
+    if asked is None:
         return None
     return Mitigation.model_validate(asked.model_dump(mode="json"))
 

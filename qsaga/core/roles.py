@@ -8,23 +8,11 @@ from typing import Any
 
 from qsaga.core.gate import GateStep
 from qsaga.core.oversight import WatchStep
-from qsaga.core.remote_steps import (
-    CancelStep,
-    CollectStep,
-    FollowStep,
-    SettleStep,
-    SubmitStep,
-)
+from qsaga.core.remote_steps import CancelStep, CollectStep, FollowStep, SettleStep, SubmitStep
 from qsaga.core.rung_steps import ExactStep, LearnedStep
 from qsaga.core.sessions import CloseStep as CloseSessionStep
 from qsaga.core.sessions import JoinStep, LookStep, OpenStep
-from qsaga.core.steps import (
-    CompileStep,
-    EncodeStep,
-    SimulateStep,
-    SolveStep,
-    VerifyStep,
-)
+from qsaga.core.steps import CompileStep, EncodeStep, SimulateStep, SolveStep, VerifyStep
 
 
 class WorkerRole(StrEnum):

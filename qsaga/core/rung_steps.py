@@ -10,10 +10,7 @@ from temporalio import activity
 from qsaga.core.approval import Ceiling
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.jobs import JobRequest, Workload
-from qsaga.core.steps import (
-    Raw,
-    SolveInput,
-)
+from qsaga.core.steps import Raw, SolveInput
 from qsaga.core.supplied import SuppliedAnswer
 
 

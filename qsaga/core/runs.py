@@ -8,14 +8,10 @@ from typing import Literal
 from qsaga.core.contract import ArtefactRef, Contract
 from qsaga.core.jobs import Budgets, SessionTerms, Workload
 from qsaga.core.ports import Charge, LateResult, RemoteJob, RunSpec
-from qsaga.core.remote_steps import (
-    Settled,
-)
+from qsaga.core.remote_steps import Settled
 from qsaga.core.results import Cost, JobResult, JobStatus, LayerTiming, Transition
 from qsaga.core.states import JobState, Layer
-from qsaga.core.steps import (
-    Raw,
-)
+from qsaga.core.steps import Raw
 
 QUANTUM_JOB = "QuantumJob"
 HARDWARE_RUN = "HardwareRun"

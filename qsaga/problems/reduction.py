@@ -11,7 +11,9 @@ from dimod.traversal import connected_components
 from pydantic import ValidationError
 
 from qsaga.core.confidence import Proof
+from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import ResultUnusable, SolverError
+from qsaga.core.ports import ArtefactStore
 from qsaga.core.reduction import Reduction
 from qsaga.problems.base import Bits
 from qsaga.problems.polish import energies
@@ -140,6 +142,11 @@ def decided(
     found = dimod.SampleSet.from_samples_bqm((np.array([values], dtype=np.int8), names), model)
     by = f"{reduction.version} ({reduction.library})"
     return found, Proof(bound=exact.bound(least), by=by, complete=True)
+
+
+def kept_reduction(artefacts: ArtefactStore, ref: ArtefactRef | None) -> Reduction | None:
+    """A reduction that is an artefact; None where there is none. Raises as ``load_reduction``."""
+    return load_reduction(artefacts.get(ref)) if ref else None
 
 
 def load_reduction(data: bytes) -> Reduction:

@@ -23,9 +23,7 @@ from qsaga.core.facts import GateTerms
 from qsaga.core.gate import GateInput
 from qsaga.core.jobs import Circuit, Optimise, Problem, Qaoa, Sample
 from qsaga.core.ports import CircuitResult, RunSpec
-from qsaga.core.steps import (
-    CompiledCircuit,
-)
+from qsaga.core.steps import CompiledCircuit
 from tests.adapters.ibm_wire import ghz
 
 SPEC = RunSpec(verb="sample", shots=400)

@@ -15,9 +15,7 @@ from activities.answering import Solve
 from adapters.annealing import NealSolver
 from adapters.artefacts import FolderArtefacts
 from adapters.incumbents import FolderIncumbents
-from qsaga.core.steps import (
-    SolveInput,
-)
+from qsaga.core.steps import SolveInput
 
 
 def model() -> tuple[dimod.BinaryQuadraticModel, bytes]:

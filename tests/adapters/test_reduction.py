@@ -22,13 +22,8 @@ from adapters.reduction import RoofDuality
 from qsaga.core.jobs import Optimise, Problem, Qaoa
 from qsaga.core.ports import CircuitResult
 from qsaga.core.reduction import Reduction
-from qsaga.core.remote_steps import (
-    SettleInput,
-)
-from qsaga.core.steps import (
-    Encoded,
-    EncodeInput,
-)
+from qsaga.core.remote_steps import SettleInput
+from qsaga.core.steps import Encoded, EncodeInput
 from qsaga.problems.reduction import MOST_TERMS, load_reduction
 from qsaga.problems.verify import CIRCUIT_RESULT
 from tests.support.sparse import sparse_problem

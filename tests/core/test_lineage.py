@@ -16,11 +16,7 @@ from qsaga.core.ports import RunSpec
 from qsaga.core.reduction import Reduced
 from qsaga.core.results import CircuitFacts, SampleAnswer
 from qsaga.core.states import Rung
-from qsaga.core.steps import (
-    Encoded,
-    Raw,
-    Verified,
-)
+from qsaga.core.steps import Encoded, Raw, Verified
 
 
 def ref(letter: str, size: int = 10) -> ArtefactRef:

@@ -11,7 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.jobs import JobRequest
-from qsaga.core.results import JobResult
+from qsaga.core.results import JobResult, OptimiseAnswer, Quality
 from qsaga.core.states import Rung
 from tests.support.stack import Stack, bell, running_stack
 
@@ -58,6 +58,12 @@ def estimate(**changes: object) -> JobRequest:
 def answered(result: JobResult) -> list[tuple[Rung, str]]:
     """The rungs that were tried, and what came of each."""
     return [(attempt.rung, attempt.outcome) for attempt in result.attempts]
+
+
+def quality(result: JobResult) -> Quality:
+    """Of an answer to an optimise job."""
+    assert isinstance(result.answer, OptimiseAnswer)
+    return result.answer.quality
 
 
 def files_in(folder: Path) -> list[Path]:

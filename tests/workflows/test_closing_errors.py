@@ -14,10 +14,7 @@ from activities.closing import Cancel, Settle
 from activities.running import as_failure
 from qsaga.core.errors import NoSuchRemoteJob, ProviderError, TransientProviderError
 from qsaga.core.ports import Capabilities, RemoteJob, RemoteState
-from qsaga.core.remote_steps import (
-    CancelInput,
-    SettleInput,
-)
+from qsaga.core.remote_steps import CancelInput, SettleInput
 
 SAID = [
     (TransientProviderError("busy", retry_after=7.0), 7),

@@ -23,15 +23,13 @@ from adapters.incumbents import FolderIncumbents
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.confidence import Proof
 from qsaga.core.jobs import JobRequest
-from qsaga.core.results import Confidence, JobResult, OptimiseAnswer, Quality
+from qsaga.core.results import Confidence
 from qsaga.core.solvers import Searched
 from qsaga.core.states import JobState, Layer, Rung
-from qsaga.core.steps import (
-    SolveInput,
-)
+from qsaga.core.steps import SolveInput
 from qsaga.problems.proofs import with_proof
 from qsaga.problems.verify import dump_model
-from tests.support.ladders import answered, files_in, with_policy
+from tests.support.ladders import answered, files_in, quality, with_policy
 from tests.support.stack import abilene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -60,11 +58,6 @@ def dense(size: int, **changes: Any) -> JobRequest:
     }
     problem = {"name": "qubo", "data": data}
     return abilene(workload={"kind": "optimise", "problem": problem}, **changes)
-
-
-def quality(result: JobResult) -> Quality:
-    assert isinstance(result.answer, OptimiseAnswer)
-    return result.answer.quality
 
 
 async def test_a_model_too_large_for_every_assignment_is_proven(

@@ -20,9 +20,9 @@ from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.confidence import downgrade
 from qsaga.core.jobs import JobRequest
 from qsaga.core.ports import CircuitResult
-from qsaga.core.results import Confidence, JobResult, OptimiseAnswer, Quality
+from qsaga.core.results import Confidence, JobResult, OptimiseAnswer
 from qsaga.core.states import JobState, Rung
-from tests.support.ladders import answered, with_policy
+from tests.support.ladders import answered, quality, with_policy
 from tests.support.sparse import sparse_problem
 from tests.support.stack import Stack, abilene
 
@@ -49,11 +49,6 @@ def easy() -> dict[str, Any]:
         "linear": {name: float(3 if i % 2 else -2) for i, name in enumerate(names)},
         "quadratic": [[u, v, -0.5] for u, v in pairwise(names)],
     }
-
-
-def quality(result: JobResult) -> Quality:
-    assert isinstance(result.answer, OptimiseAnswer)
-    return result.answer.quality
 
 
 async def test_a_model_of_300_variables_is_answered_by_a_machine_of_133_qubits(

@@ -32,6 +32,10 @@ from .device import Rejected
 from .resilience import asks_for_mitigation
 
 _NOT_UNDERSTOOD = 1518
+_TWIRLING = (
+    *("enable_gates", "enable_measure"),
+    *("num_randomizations", "shots_per_randomization", "strategy"),
+)
 Run = Callable[[QuantumProgram, int], list[dict[str, Any]]]
 """Runs a program with a seed; for each item, name to array."""
 
@@ -85,7 +89,7 @@ class Mitigated:
 
     def _wanted(self, given: EstimatorSchema, level: int) -> EstimatorOptions:
         """The options that are acted on; what is not emulated goes to ``ignored``."""
-        resilience, twirling = given.resilience, given.twirling
+        resilience = given.resilience
         zne = resilience.zne
         extrapolates = resilience.zne_mitigation
         if resilience.pec_mitigation:
@@ -111,13 +115,7 @@ class Mitigated:
                         "extrapolator": zne.extrapolator,
                     },
                 },
-                "twirling": {
-                    "enable_gates": twirling.enable_gates,
-                    "enable_measure": twirling.enable_measure,
-                    "num_randomizations": twirling.num_randomizations,
-                    "shots_per_randomization": twirling.shots_per_randomization,
-                    "strategy": twirling.strategy,
-                },
+                "twirling": _told(given.twirling),
             }
         )
 
@@ -143,17 +141,11 @@ class Mitigated:
 
     def metadata(self) -> dict[str, Any]:
         """What was done to all PUBs, and what was asked for and is not emulated."""
-        resilience, twirling = self._options.resilience, self._options.twirling
+        resilience = self._options.resilience
         said: dict[str, Any] = {
             "version": 2,
             "dynamical_decoupling": {"enable": False},
-            "twirling": {
-                "enable_gates": twirling.enable_gates,
-                "enable_measure": twirling.enable_measure,
-                "num_randomizations": twirling.num_randomizations,
-                "shots_per_randomization": twirling.shots_per_randomization,
-                "strategy": twirling.strategy,
-            },
+            "twirling": _told(self._options.twirling),
             "resilience": {
                 "measure_mitigation": resilience.measure_mitigation,
                 "zne_mitigation": resilience.zne_mitigation,
@@ -171,3 +163,8 @@ class Mitigated:
         if self.ignored:
             said["ignored"] = self.ignored
         return said
+
+
+def _told(twirling: Any) -> dict[str, Any]:
+    """Twirling, as options and metadata have it."""
+    return {name: getattr(twirling, name) for name in _TWIRLING}
