@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import count
 
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion as DeploymentVersion
 from temporalio.api.workflowservice.v1 import (
@@ -17,9 +18,11 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 
 AGAIN = 0.5
-"""Seconds between two looks."""
+"""Seconds between two looks, to begin with."""
 UNHEARD_OF = 30
-"""Looks after which a server that knows nothing of this version is not asked any more."""
+"""Looks after which it is said what lacks, and looks are made more seldom."""
+SELDOM = 10
+"""So many times as seldom."""
 RACED = (
     RPCStatusCode.FAILED_PRECONDITION,
     RPCStatusCode.ABORTED,
@@ -27,36 +30,59 @@ RACED = (
 )
 
 
-async def become_current_if_first(client: Client, own: WorkerDeploymentVersion) -> bool:
+async def become_current_if_first(
+    client: Client, own: WorkerDeploymentVersion, pause: float = AGAIN
+) -> bool:
     """Make a version current where its deployment has none yet; nobody would get work else.
 
-    A version that is there already stays: who takes its place is for whoever rolls out.
+    A version that is there already stays: who takes its place is for whoever rolls out. This ends
+    when one of the two is seen to be so, however long the server is away or slow to learn of the
+    workers: a deployment without a current version would do no work, without an error anywhere.
+
+    Args:
+        pause: seconds between the first ``UNHEARD_OF`` looks.
 
     Returns:
         Whether this call made it current.
     """
     log = logging.getLogger("qsaga")
-    waits = "the server does not know it"
-    for _ in range(UNHEARD_OF):
-        found = await _described(client, own.deployment_name)
-        if found is not None:
-            info = found.worker_deployment_info
-            current = info.routing_config.current_deployment_version.build_id
-            if current == own.build_id:
-                return False
-            known = {one.deployment_version.build_id for one in info.version_summaries}
-            if current and own.build_id in known:
-                waits = await _lacking(client, own, current)
-                if not waits:
-                    log.info("version %s waits to be made current; %s is", own.build_id, current)
-                    return False
-            elif own.build_id in known and await _made(client, own, found.conflict_token):
-                log.info("version %s is the first of %s", own.build_id, own.deployment_name)
-                return True
-        # The server learns of a version when its first worker asks for work.
-        await asyncio.sleep(AGAIN)
-    log.warning("version %s is not current: %s", own.build_id, waits)
-    return False
+    for look in count(1):
+        try:
+            made, lacks = await _look(client, own)
+        except RPCError as error:
+            # The server is away, or does not find for a moment what it found before.
+            made, lacks = None, f"the server says {error.status.name}: {error.message}"
+        if made is not None:
+            return made
+        if look == UNHEARD_OF:
+            log.warning("version %s is not current yet: %s", own.build_id, lacks)
+        await asyncio.sleep(pause if look < UNHEARD_OF else pause * SELDOM)
+    raise AssertionError("there is always another look")
+
+
+async def _look(client: Client, own: WorkerDeploymentVersion) -> tuple[bool | None, str]:
+    """Whether this look made the version current, None as long as that is open; what it lacks."""
+    # The server learns of a version when its first worker asks for work.
+    unknown = None, "the server does not know it"
+    log = logging.getLogger("qsaga")
+    found = await _described(client, own.deployment_name)
+    if found is None:
+        return unknown
+    info = found.worker_deployment_info
+    current = info.routing_config.current_deployment_version.build_id
+    if current == own.build_id:
+        return False, ""
+    if own.build_id not in {one.deployment_version.build_id for one in info.version_summaries}:
+        return unknown
+    if current:
+        if lacks := await _lacking(client, own, current):
+            return None, lacks
+        log.info("version %s waits to be made current; %s is", own.build_id, current)
+        return False, ""
+    if await _made(client, own, found.conflict_token):
+        log.info("version %s is the first of %s", own.build_id, own.deployment_name)
+        return True, ""
+    return None, "another worker was quicker, or its version is not ready"
 
 
 async def _lacking(client: Client, own: WorkerDeploymentVersion, current: str) -> str:

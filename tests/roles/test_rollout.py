@@ -7,7 +7,11 @@ import json
 import subprocess
 
 import pytest
+from temporalio import workflow
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from composition.rollout import become_current_if_first
 from qsaga.core.jobs import submission_tag
 from qsaga.core.states import JobState
 from tests.roles.team import CHANGED, Team, done_by
@@ -83,3 +87,33 @@ async def test_a_job_ends_on_the_version_that_began_it(versioned: Team) -> None:
     last = await client.start(abilene(route="annealing"))
     assert (await last.result()).state is JobState.COMPLETED
     assert await asyncio.to_thread(new.end, 10) == 0
+
+
+@workflow.defn
+class Nothing:
+    """Asked for work of, and no more."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Do it."""
+
+
+async def test_a_version_becomes_current_however_late_the_server_hears_of_it(
+    versioned: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = (await versioned.client()).temporal
+    own = WorkerDeploymentVersion("qsaga-late", "a")
+    versioned.kill_temporal()
+    looks = asyncio.create_task(become_current_if_first(client, own, pause=0.01))
+    while "version a is not current yet: the server says UNAVAILABLE" not in caplog.text:
+        assert not looks.done()
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(versioned.start_temporal)
+    worker = Worker(
+        client,
+        task_queue="late",
+        workflows=[Nothing],
+        deployment_config=WorkerDeploymentConfig(own, use_worker_versioning=True),
+    )
+    async with worker:
+        assert await asyncio.wait_for(looks, 60)
