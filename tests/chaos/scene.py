@@ -41,6 +41,8 @@ PATIENCE = 30.0
 """Seconds after its deadline for which a job without an end is waited for."""
 CLOSING = 90.0
 """Seconds for the accounts: a dead worker is missed after eight, a server is back sooner."""
+SELDOM = 1.0
+"""Seconds between two looks at what takes long."""
 STRIKE = 2.0
 """Seconds for what is done after the last workflow has ended."""
 
@@ -342,5 +344,8 @@ class Scene:
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    while not await holds():  # noqa: ASYNC110 - of other processes
-        await asyncio.sleep(PAUSE)
+    pause = PAUSE
+    while not await holds():
+        await asyncio.sleep(pause)
+        # A scene that waits for a dead worker to be missed waits for half a minute.
+        pause = min(pause * 1.1, SELDOM)

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from temporalio import workflow
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from composition.rollout import become_current_if_first
@@ -89,7 +89,7 @@ async def test_a_job_ends_on_the_version_that_began_it(versioned: Team) -> None:
     assert await asyncio.to_thread(new.end, 10) == 0
 
 
-@workflow.defn
+@workflow.defn(sandboxed=False, versioning_behavior=VersioningBehavior.PINNED)
 class Nothing:
     """Asked for work of, and no more."""
 

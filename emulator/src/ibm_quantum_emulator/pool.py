@@ -84,7 +84,7 @@ class Pool:
         self._errors = log_file.open("ab")
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
         self._workers: set[_Worker] = set()
-        self._spawning = 0
+        self._spawning = self._waiting = 0
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -97,9 +97,7 @@ class Pool:
         for cancellation.
         """
         for _attempt in range(2):
-            if self._idle.empty() and len(self._workers) + self._spawning < self._size:
-                self._spawn()
-            worker = await self._idle.get()
+            worker = await self._free()
             try:
                 await worker.write(request)
                 answer = await asyncio.wait_for(worker.read(), self._timeout)
@@ -129,6 +127,17 @@ class Pool:
         await asyncio.gather(*(worker.kill() for worker in self._workers))
         self._workers.clear()
         self._errors.close()
+
+    async def _free(self) -> _Worker:
+        # One that starts already is for the first who waits.
+        room = len(self._workers) + self._spawning < self._size
+        if room and self._idle.qsize() + self._spawning <= self._waiting:
+            self._spawn()
+        self._waiting += 1
+        try:
+            return await self._idle.get()
+        finally:
+            self._waiting -= 1
 
     def _spawn(self) -> None:
         self._spawning += 1
