@@ -5,35 +5,35 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 
 from temporalio import activity
 
 from activities.doorman import Doorman
 from activities.enquiry import offered, patience
 from activities.identified import current_caller
+from activities.reserving import Reserving
 from activities.sizing import size_of
 from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
 from qsaga.core.errors import (
     Forbidden,
     InvalidRequest,
     KeyConflict,
-    PolicyRefused,
     ProviderError,
     Unauthenticated,
 )
-from qsaga.core.facts import BackendFacts, Decision, Facts
+from qsaga.core.facts import BackendFacts, Facts
 from qsaga.core.identity import Caller, Role, require, said_to_be
-from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample, submission_tag
-from qsaga.core.ledger import Amounts, Hold, Ledger, Shortage, Tenant, hold_key
+from qsaga.core.jobs import Estimate, JobRequest, Optimise, Sample
+from qsaga.core.ledger import Ledger, Tenant
 from qsaga.core.lineage import input_digest
+from qsaga.core.loop_rules import loop_of
 from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitReader, QuantumProvider
 from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
 from qsaga.core.reduction import Reducer
 from qsaga.core.roles import Queues
 from qsaga.core.shots import shots_for
-from qsaga.core.states import CIRCUIT_RUNGS, CLASSICAL_LAYER, HARDWARE_RUNGS, Layer, Rung
+from qsaga.core.states import CIRCUIT_RUNGS, HARDWARE_RUNGS, Layer, Rung
 
 REFUSALS = (InvalidRequest, KeyConflict, Unauthenticated, Forbidden)
 
@@ -79,6 +79,7 @@ class Admit(AdmitStep, ReadmitStep):
     ) -> None:
         self._terms, self._provider, self._doorman = terms, provider, doorman
         self._records, self._ledger, self._audit = records, ledger, audit
+        self._budget = Reserving(terms.policy, terms.deployment, ledger)
         self._reader, self._learned, self._reducer = reader, learned, reducer
 
     @activity.defn(name="admit")
@@ -89,7 +90,7 @@ class Admit(AdmitStep, ReadmitStep):
         except REFUSALS:
             if activity.info().attempt > 1 and given.account:
                 # An attempt that died may have reserved; this job will never close.
-                await self._release(given.request, given.account, given.at)
+                await self._budget.release(given.request, given.account, given.at)
             raise
 
     async def _admit(self, given: AdmitInput) -> Admission:
@@ -98,21 +99,12 @@ class Admit(AdmitStep, ReadmitStep):
         caller, guarded = self._caller(request, tenant)
         if not given.dry_run and (known := await self._known(given)):
             return known.model_copy(update={"guarded": guarded})
-        facts = await self._facts(request)
-        admission = Admission(
-            decision=decide(self._terms.policy, facts),
-            deployment=self._terms.deployment,
-            account=given.account,
-            submitter=caller.subject if caller.verified else request.requested_by,
-            guarded=guarded,
-            queues=dict(self._terms.queues),
-            frugal=True,
-        )
-        if tenant is not None:
-            # Before there is a row: a request that is refused leaves its key free.
-            admission = self._in_currency(request, admission, tenant)
+        facts = _granted(given, await self._facts(request), guarded=guarded)
+        # Before there is a row: a request that is refused leaves its key free.
+        admission = self._judged(request, facts, tenant, caller, guarded=guarded)
+        admission = admission.model_copy(update={"account": given.account})
         if given.dry_run:
-            return await self._reserve(request, admission, tenant, given.at, dry_run=True)
+            return await self._budget.reserve(request, admission, tenant, given.at, dry_run=True)
         await self._records.open(
             JobOpening(
                 job_id=given.job_id,
@@ -136,7 +128,40 @@ class Admit(AdmitStep, ReadmitStep):
                     subject=given.job_id,
                 )
             )
-        return await self._reserve(request, admission, tenant, given.at)
+        return await self._budget.reserve(request, admission, tenant, given.at)
+
+    async def whole(self, request: JobRequest, evaluations: int, at: datetime) -> Admission:
+        """Decide on a loop of so many evaluations; opens and holds nothing.
+
+        Raises as ``admit`` does.
+        """
+        tenant = await self._ledger.tenant(request.tenant)
+        caller, guarded = self._caller(request, tenant)
+        facts = await self._facts(request)
+        # The limit of one run says nothing of all of them.
+        changed = {"evaluations": evaluations, "execution_limit": None}
+        facts = facts.model_copy(update=changed)
+        admission = self._judged(request, facts, tenant, caller, guarded=guarded)
+        return await self._budget.with_what_is_left(admission, tenant, at)
+
+    def _judged(
+        self,
+        request: JobRequest,
+        facts: Facts,
+        tenant: Tenant | None,
+        caller: Caller,
+        *,
+        guarded: bool,
+    ) -> Admission:
+        admission = Admission(
+            decision=decide(self._terms.policy, facts),
+            deployment=self._terms.deployment,
+            submitter=caller.subject if caller.verified else request.requested_by,
+            guarded=guarded,
+            queues=dict(self._terms.queues),
+            frugal=True,
+        )
+        return admission if tenant is None else self._budget.in_currency(request, admission, tenant)
 
     @activity.defn(name="readmit")
     async def readmit(self, given: ReadmitInput) -> Admission:
@@ -160,8 +185,8 @@ class Admit(AdmitStep, ReadmitStep):
         tenant = await self._ledger.tenant(request.tenant)
         admission = given.admission.model_copy(update={"decision": decision})
         if tenant is not None:
-            admission = self._in_currency(request, admission, tenant)
-        return await self._reserve(request, admission, tenant, given.at)
+            admission = self._budget.in_currency(request, admission, tenant)
+        return await self._budget.reserve(request, admission, tenant, given.at)
 
     # --- who -------------------------------------------------------------------------------------
 
@@ -281,104 +306,14 @@ class Admit(AdmitStep, ReadmitStep):
         known = {request.route, *(rule.route for rule in policy.rules)}
         return not rungs.isdisjoint(known | {*policy.ladders[request.workload.kind]})
 
-    # --- the budget ------------------------------------------------------------------------------
 
-    async def _reserve(
-        self,
-        request: JobRequest,
-        admission: Admission,
-        tenant: Tenant | None,
-        at: datetime,
-        *,
-        dry_run: bool = False,
-    ) -> Admission:
-        # One that is refused is given back what it may hold when it is closed. Released here, its
-        # keys could not be held any more, and a repeat would find nothing short.
-        short = await self._hold(request, admission, at, dry_run=dry_run)
-        if short and _without(admission.decision, tenant):
-            try:
-                admission = self._without_hardware(admission, _text(request, short))
-            except PolicyRefused as error:
-                return admission.model_copy(update={"refused": str(error)})
-            short = await self._hold(request, admission, at, dry_run=dry_run)
-        if short:
-            return admission.model_copy(update={"refused": _text(request, short)})
-        if tenant is not None and admission.decision.approval is not None:
-            admission = admission.model_copy(update={"left": await self._left(tenant.name, at)})
-        return admission
-
-    def _in_currency(self, request: JobRequest, admission: Admission, tenant: Tenant) -> Admission:
-        budgets, expected = request.budgets, admission.decision.forecast
-        most = expected.ceiling if expected else None
-        if budgets.money is not None and budgets.currency != tenant.currency:
-            raise InvalidRequest(
-                "budgets.currency", f"{budgets.currency!r} is not the tenant's", tenant.currency
-            )
-        if most is None or not most.money or most.currency == tenant.currency:
-            return admission
-        return self._without_hardware(
-            admission, f"priced in {most.currency}, the tenant pays in {tenant.currency}"
-        )
-
-    def _without_hardware(self, admission: Admission, why: str) -> Admission:
-        facts = admission.decision.facts.model_copy(update={"withheld": why})
-        return admission.model_copy(update={"decision": decide(self._terms.policy, facts)})
-
-    async def _hold(
-        self, request: JobRequest, admission: Admission, at: datetime, *, dry_run: bool
-    ) -> tuple[Shortage, ...]:
-        holds = self._holds(request, admission)
-        if dry_run:
-            return await self._ledger.shortages(request.tenant, holds, at)
-        return await self._ledger.reserve(request.tenant, request.job_id, holds, at)
-
-    def _holds(self, request: JobRequest, admission: Admission) -> tuple[Hold, ...]:
-        """The most that the job may use: one hold for itself, one for its hardware run."""
-        decision, budgets = admission.decision, request.budgets
-        job, hardware = self._keys(request, admission.account)
-        classical = sum(
-            budgets.seconds(CLASSICAL_LAYER[rung])
-            for rung in decision.ladder
-            if rung in CLASSICAL_LAYER
-        )
-        if decision.hedge is not None:  # in place of the rung, or beside it
-            classical += decision.hedge.seconds or budgets.seconds(Layer.SOLVE)
-        ceiling = decision.forecast.ceiling if decision.forecast else None
-        own = Hold(
-            key=job,
-            amounts=Amounts(jobs=Decimal(1), classical_seconds=Decimal(str(classical))),
-            currency=ceiling.currency if ceiling else budgets.currency,
-        )
-        if Rung.HARDWARE not in decision.ladder or ceiling is None:
-            # Zero in place of what an earlier admission may have held.
-            return (own, Hold(key=hardware, amounts=Amounts(), currency=own.currency))
-        return (own, Hold(key=hardware, amounts=Amounts.most(ceiling), currency=ceiling.currency))
-
-    async def _release(self, request: JobRequest, account: str, at: datetime) -> None:
-        await self._ledger.release(
-            self._keys(request, account), at, tenant=request.tenant, job_id=request.job_id
-        )
-
-    def _keys(self, request: JobRequest, account: str) -> tuple[str, str]:
-        tag = submission_tag(self._terms.deployment, request.job_id, 0)
-        return hold_key(request.job_id, account), hold_key(tag, account)
-
-    async def _left(self, tenant: str, at: datetime) -> str:
-        statement = await self._ledger.statement(tenant, at)
-        return "; ".join(line.text() for line in statement.lines if line.limit is not None)
-
-
-def _without(decision: Decision, tenant: Tenant | None) -> bool:
-    """Whether a job goes on without the hardware that there is no budget for."""
-    if Rung.HARDWARE not in decision.ladder:
-        return False
-    # Behind another rung it most likely would not have been used.
-    wanted = decision.ladder[0] is Rung.HARDWARE
-    return not wanted or (tenant is not None and tenant.when_spent == "fallback")
-
-
-def _text(request: JobRequest, short: tuple[Shortage, ...]) -> str:
-    return "; ".join(one.text(request.tenant) for one in short)
+def _granted(given: AdmitInput, facts: Facts, *, guarded: bool) -> Facts:
+    """The facts of a job whose loop was decided on as a whole."""
+    grant = given.grant
+    if grant is None or grant.loop_id != loop_of(given.job_id) or (guarded and not grant.guarded):
+        return facts
+    withheld = facts.withheld or grant.withheld
+    return facts.model_copy(update={"approved": True, "withheld": withheld})
 
 
 def shots_of(workload: Optimise | Sample | Estimate) -> int:

@@ -19,6 +19,9 @@ from qsaga.core.ports import QuantumProvider
 SPREAD = math.pi / 10
 """Radians to either side of zero from which a search begins where the request says nothing."""
 
+CONFIRMED = 2
+"""Points that are measured anew at the end."""
+
 
 class Ask(AskStep):
     """Tells the optimiser what was measured and binds the circuit to what it asks.
@@ -48,7 +51,8 @@ class Ask(AskStep):
     def _ask_tell(self, given: AskInput) -> Asking:
         request = given.request
         optimiser, ansatz = self._optimiser(request.optimiser.name), self._reader.read(request)
-        asked = _asked(optimiser, setup_of(request, ansatz), given)
+        setup = setup_of(request, ansatz)
+        asked = _asked(optimiser, setup, given)
         if len(asked.points) > MAX_POINTS:
             raise InvalidRequest(
                 "optimiser", f"{len(asked.points)} points an iteration", f"at most {MAX_POINTS}"
@@ -62,6 +66,7 @@ class Ask(AskStep):
             parameters=ansatz.names,
             software={**self._software, "optimiser": optimiser.version},
             session=self._session(request),
+            evaluations=optimiser.evaluations(setup) + CONFIRMED,
         )
 
     def _session(self, request: LoopRequest) -> SessionTerms | None:

@@ -77,6 +77,12 @@ class Spsa:
 
     version = "spsa/1"
 
+    def evaluations(self, setup: Setup) -> int:
+        """Two or three an iteration, after calibration."""
+        options = options_of(SpsaOptions, setup)
+        calibration = 0 if options.a is not None else 2 * options.calibration
+        return calibration + setup.iterations * (3 if options.blocking else 2)
+
     def begin(self, setup: Setup) -> Asked:
         """Calibration, or the first two points."""
         options = options_of(SpsaOptions, setup)
@@ -169,6 +175,10 @@ class Adam:
 
     version = "adam/1"
 
+    def evaluations(self, setup: Setup) -> int:
+        """Those of the gradient and the point itself, each iteration."""
+        return setup.iterations * (2 * len(setup.initial) + 1)
+
     def begin(self, setup: Setup) -> Asked:
         """The first point and its shifts."""
         options_of(AdamOptions, setup)
@@ -249,6 +259,10 @@ class CmaEs:
 
         self._cma: Any = cma
         self.version = f"cma {cma.__version__}"
+
+    def evaluations(self, setup: Setup) -> int:
+        """A population each iteration."""
+        return setup.iterations * int(self._search(setup, []).popsize)
 
     def begin(self, setup: Setup) -> Asked:
         """The first population."""

@@ -46,6 +46,7 @@ def desk_steps(parts: Parts) -> Steps:
     """Steps that stay on the workflow's own queue: admission, people, operators."""
     from activities.admission import Admit, Terms
     from activities.holding import HoldRun
+    from activities.loop_admission import AdmitLoop
     from activities.looping import Ask
     from activities.office import Operate
     from activities.oversight import Notify, Review
@@ -79,6 +80,7 @@ def desk_steps(parts: Parts) -> Steps:
     return [
         admit.admit,
         admit.readmit,
+        AdmitLoop(admit, parts.policy).admit_loop,
         Review(parts.audit).review,
         Notify(parts.notifier).notify,
         Operate(_desk(parts, reader), identity_required=required).operate,

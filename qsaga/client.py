@@ -22,12 +22,14 @@ from qsaga.core.contract import Slug
 from qsaga.core.errors import KeyConflict, NoSuchJob, Unreachable
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest, Optimise
+from qsaga.core.loop_rules import is_loop
 from qsaga.core.loops import HYBRID_LOOP, LoopRequest, LoopStatus
 from qsaga.core.operations import Operation, OperationReport
 from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import PLAN_JOB, QUANTUM_JOB, STATUS
 from qsaga.core.states import JobState, Layer
 from qsaga.core.validation import invalid_request
+from qsaga.deciding import Decidable
 from qsaga.handle import JobHandle
 from qsaga.loop_handle import LoopHandle
 from qsaga.problems.registry import parse
@@ -106,7 +108,11 @@ class QsagaClient:
 
     def loop(self, loop_id: str) -> LoopHandle:
         """The handle of a loop by its id, ``tenant/loop/key``."""
-        return LoopHandle(self.temporal, loop_id)
+        return LoopHandle(self.temporal, loop_id, self._settings)
+
+    def asked(self, workflow_id: str) -> Decidable:
+        """The handle of what a person is asked about: a job, or a loop by its id."""
+        return self.loop(workflow_id) if is_loop(workflow_id) else self.job(workflow_id)
 
     async def run(self, request: JobRequest, seconds: float | None = None) -> JobResult:
         """Start the job and wait for its result."""
@@ -122,7 +128,7 @@ class QsagaClient:
         return await self._plan(request, request.budgets.seconds(Layer.ADMIT) + WORKER_SLACK)
 
     async def inbox(self, tenant: str | None = None) -> list[ApprovalRecord]:
-        """The jobs that wait for a person, the one that lapses first in front.
+        """The jobs and loops that wait for a person, the one that lapses first in front.
 
         Args:
             tenant: whose jobs; None is every tenant's.
@@ -132,7 +138,7 @@ class QsagaClient:
             Unreachable: Temporal or the workers do not answer.
         """
         query = (
-            f"WorkflowType = '{QUANTUM_JOB}' AND ExecutionStatus = 'Running' "
+            f"WorkflowType IN ('{QUANTUM_JOB}', '{HYBRID_LOOP}') AND ExecutionStatus = 'Running' "
             f"AND {STATE} = '{JobState.AWAITING_APPROVAL.value}'"
         )
         if tenant is not None:
@@ -141,17 +147,17 @@ class QsagaClient:
         with translated("inbox"):
             ids = [found.id async for found in self.temporal.list_workflows(query)]
         turns = asyncio.Semaphore(AT_ONCE)
-        asked = await asyncio.gather(*(self._asked(job_id, turns) for job_id in ids))
+        asked = await asyncio.gather(*(self._waiting(found, turns) for found in ids))
         return sorted(
             (record for record in asked if record is not None and record.outcome == "waiting"),
             key=lambda record: record.request.expires,
         )
 
-    async def _asked(self, job_id: str, turns: asyncio.Semaphore) -> ApprovalRecord | None:
-        # Between the list and the question the job may have ended, and be gone.
+    async def _waiting(self, found: str, turns: asyncio.Semaphore) -> ApprovalRecord | None:
+        # Between the list and the question it may have ended, and be gone.
         async with turns:
             with suppress(NoSuchJob):
-                return (await self.job(job_id).progress()).job.approval
+                return await self.asked(found).approval()
         return None
 
     async def operate(

@@ -40,7 +40,9 @@ class NamingConverter(PydanticPayloadConverter):
         hints: Sequence[Any] = type_hints or ()
         for value, hint in zip(values, hints, strict=False):
             # Payloads that are null or bytes get past every type hint.
-            if isinstance(hint, type) and not isinstance(value, hint):
+            if hint is Any or not isinstance(hint, type):
+                continue
+            if not isinstance(value, hint):
                 if value is None:
                     raise _failure(InvalidRequest("request", "missing", f"a {hint.__name__}"))
                 if isinstance(value, bytes):

@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from decimal import Decimal
 
 from pydantic import ValidationError
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from qsaga.caller import caller_name
 from qsaga.calls import operate, translated
-from qsaga.core.approval import DECIDE, ApprovalDecision, ApprovalRecord, Decided, Verdict
+from qsaga.core.approval import ApprovalRecord
 from qsaga.core.errors import (
-    InvalidRequest,
     NoSuchJob,
     PolicyRefused,
     QsagaError,
     Unreachable,
-    from_failure,
 )
 from qsaga.core.operations import GetRecord
 from qsaga.core.outcome import compared
@@ -34,52 +27,19 @@ from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import STATUS, JobAccount, Progress, RunReport, RunStatus
 from qsaga.core.story import account_of
-from qsaga.core.supplied import SuppliedAnswer
-from qsaga.core.validation import invalid_request
+from qsaga.deciding import Decidable
 from qsaga.settings import Settings
 
-DECISION = 60.0
-"""Seconds that a decision may take to be weighed."""
 RECORD = 30.0
 """Seconds for a worker to look a job up in its records."""
-ENDED_MEANWHILE = "AcceptedUpdateCompletedWorkflow"
-"""What the server says of a decision that was under way when the job ended."""
 
 
-def decision_of(
-    verdict: Verdict,
-    why: str,
-    *,
-    settings: Settings,
-    by: str | None = None,
-    money: Decimal | None = None,
-    quantum_seconds: float | None = None,
-    answer: SuppliedAnswer | None = None,
-) -> ApprovalDecision:
-    """A decision of the caller, ``by`` if that is given. Raises InvalidRequest."""
-    if not why.strip():
-        raise InvalidRequest("why", "empty", "a reason of 1 to 2000 characters")
-    who = caller_name(settings) if by is None else by
-    if who is None:
-        raise InvalidRequest("by", "nobody is named", "a name, here or in QSAGA_USER")
-    try:
-        return ApprovalDecision(
-            verdict=verdict,
-            by=who,
-            why=why,
-            money=money,
-            quantum_seconds=quantum_seconds,
-            answer=answer,
-        )
-    except ValidationError as error:
-        raise invalid_request(error) from error
-
-
-class JobHandle:
+class JobHandle(Decidable):
     """One job, whether running, ended or known to the records only."""
 
     def __init__(self, client: Client, job_id: str, settings: Settings) -> None:
-        self._client, self.job_id, self._settings = client, job_id, settings
+        super().__init__(client, job_id, settings)
+        self._client, self.job_id = client, job_id
         self._job = client.get_workflow_handle(job_id, result_type=JobResult)
 
     async def result(self, seconds: float | None = None) -> JobResult:
@@ -126,84 +86,12 @@ class JobHandle:
         with translated(self.job_id):
             await self._job.cancel()
 
-    # --- a person's word -------------------------------------------------------------------------
-
     async def approval(self) -> ApprovalRecord | None:
         """What is or was asked of a person; None if nothing was."""
         try:
             return (await self.progress()).job.approval
         except NoSuchJob:
             return (await self.record()).approval
-
-    async def approve(
-        self,
-        why: str,
-        *,
-        by: str | None = None,
-        money: Decimal | None = None,
-        quantum_seconds: float | None = None,
-        answer: SuppliedAnswer | None = None,
-    ) -> Decided:
-        """Say yes to the job. Repeating it does no harm: a second yes is refused.
-
-        Args:
-            why: the reason, for the record.
-            by: who says so; None is the caller of the settings.
-            money: the most that the job may cost, below what was asked.
-            quantum_seconds: the most that it may be charged, below what was asked.
-            answer: where the answer itself is asked for.
-
-        Raises:
-            InvalidRequest: the decision cannot be read.
-            PolicyRefused: it does not count, and why; also for a job that has ended.
-            Unauthenticated, Forbidden: the caller may not decide.
-            NoSuchJob: nothing is known under this id.
-            Unreachable: nobody weighed it in time; it may still come to count.
-        """
-        given = decision_of(
-            Verdict.APPROVE,
-            why,
-            settings=self._settings,
-            by=by,
-            money=money,
-            quantum_seconds=quantum_seconds,
-            answer=answer,
-        )
-        return await self.decide(given)
-
-    async def reject(self, why: str, *, by: str | None = None) -> Decided:
-        """Say no: the job ends as rejected. Raises as ``approve`` does."""
-        return await self.decide(decision_of(Verdict.REJECT, why, settings=self._settings, by=by))
-
-    async def decide(self, decision: ApprovalDecision) -> Decided:
-        """Hand a decision over. Raises as ``approve`` does."""
-        decided = await self._sent(decision)
-        if decided.refused:
-            raise PolicyRefused(decided.refused)
-        return decided
-
-    async def _sent(self, decision: ApprovalDecision) -> Decided:
-        limit = asyncio.timeout(DECISION)
-        try:
-            async with limit:
-                with translated(self.job_id):
-                    decided: Decided = await self._job.execute_update(
-                        DECIDE, decision, result_type=Decided
-                    )
-                    return decided
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            if not limit.expired():
-                raise asyncio.CancelledError from error
-            raise Unreachable(
-                f"nobody weighed the decision within {DECISION:g} s; it may still come to count"
-            ) from error
-        except WorkflowUpdateFailedError as error:
-            cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.type != ENDED_MEANWHILE:
-                raise from_failure(cause.type or "", cause.message) from error
-            raise await self._has_ended() from error
-        except NoSuchJob as error:
-            raise await self._has_ended() from error
 
     async def _has_ended(self) -> QsagaError:
         """What to say of a job that takes no decision any more. Raises NoSuchJob."""

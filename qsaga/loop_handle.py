@@ -8,19 +8,25 @@ from collections.abc import AsyncIterator
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from qsaga.calls import translated
+from qsaga.core.approval import ApprovalRecord
+from qsaga.core.errors import PolicyRefused, QsagaError, Unreachable
 from qsaga.core.loops import LoopResult, LoopStatus
 from qsaga.core.runs import STATUS
+from qsaga.deciding import Decidable
+from qsaga.settings import Settings
 
 
-class LoopHandle:
+class LoopHandle(Decidable):
     """One loop, for as long as Temporal keeps it. Its jobs have handles of their own.
 
     Args:
         client: of Temporal.
         loop_id: ``tenant/loop/key``.
+        settings: of the caller.
     """
 
-    def __init__(self, client: Client, loop_id: str) -> None:
+    def __init__(self, client: Client, loop_id: str, settings: Settings) -> None:
+        super().__init__(client, loop_id, settings)
         self.loop_id = loop_id
         self._loop = client.get_workflow_handle(loop_id, result_type=LoopResult)
 
@@ -64,6 +70,15 @@ class LoopHandle:
         """
         with translated(self.loop_id):
             await self._loop.cancel()
+
+    async def approval(self) -> ApprovalRecord | None:
+        """What is or was asked of a person about the whole loop; None if nothing was."""
+        return (await self.progress()).approval
+
+    async def _has_ended(self) -> QsagaError:
+        if await self._at_work():
+            return Unreachable("the decision did not arrive (allowed: decide again)")
+        return PolicyRefused(f"loop {self.loop_id} has ended")
 
     async def _at_work(self) -> bool:
         with translated(self.loop_id):

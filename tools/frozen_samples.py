@@ -57,6 +57,10 @@ MOST: dict[str, tuple[dict[str, Any], ...]] = {
         {"route": "hardware", "expect_peak": OMIT},
         {"route": "hardware", "workload": _SAMPLE},
     ),
+    "JobInput": (
+        {"route": "hardware", "expect_peak": OMIT},
+        {"route": "hardware", "workload": _SAMPLE},
+    ),
     "LoopInput": ({"route": "hardware"},),
     "LoopRequest": ({"route": "hardware"},),
     "Resolution": (

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         HYBRID_LOOP,
         Evaluation,
         Iteration,
+        JobInput,
         LoopCarry,
         LoopInput,
         LoopResult,
@@ -33,15 +34,18 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.results import JobResult, Unanswered
     from qsaga.core.runs import QUANTUM_JOB, STATUS
     from qsaga.core.states import JobState, Layer
+    from workflows.approval import ApprovalDesk
     from workflows.arguments import checked
+    from workflows.deciding import Decidable
     from workflows.layers import REFUSALS, Allowance, LayerEnded, Stopwatch, unbroken
+    from workflows.loop_admission import LoopGate
 
 TAKEN = 5.0
 """Seconds until a job is asked for again whose key a running job has."""
 
 
 @workflow.defn(name=HYBRID_LOOP, failure_exception_types=[ValidationError])
-class HybridLoop:
+class HybridLoop(Decidable):
     """Owes the caller the best point by the deadline, or the reason why there is none."""
 
     @workflow.init
@@ -63,6 +67,8 @@ class HybridLoop:
         self._session = carry.session if carry else None
         self._time = Allowance(request.budgets, self._began)
         self._watch = Stopwatch()
+        self._gate = LoopGate(request, self._watch, self._time, carry)
+        self.tenant = request.tenant
         self._measured_here = 0
         self._running: tuple[str, ...] = ()
         self._end: End | None = None
@@ -85,7 +91,21 @@ class HybridLoop:
             self._end = self._ended_by(end)
         except asyncio.CancelledError:
             self._end = End("cancelled", "the loop was cancelled")
+        if self._gate.guarded is None:  # never admitted: who waits to be told may go
+            self._gate.guarded = True
+        await unbroken(workflow.wait_condition(workflow.all_handlers_finished))
+        await unbroken(self.asking.told())
         return self._result(self._end)
+
+    @property
+    def guarded(self) -> bool | None:
+        """See ``workflows.identified``."""
+        return self._gate.guarded
+
+    @property
+    def asking(self) -> ApprovalDesk:
+        """Where a person's word goes."""
+        return self._gate.desk
 
     @workflow.query(name=STATUS)
     def status(self) -> LoopStatus:
@@ -93,7 +113,8 @@ class HybridLoop:
         return LoopStatus(
             loop_id=self._id,
             payload_hash=self._request.payload_hash(),
-            state=self._final or JobState.RUNNING,
+            state=self._final
+            or (JobState.AWAITING_APPROVAL if self._gate.waits else JobState.RUNNING),
             iteration=len(self._iterations),
             of=self._request.optimiser.iterations,
             best=loop_rules.best(self._iterations, self._names),
@@ -101,6 +122,7 @@ class HybridLoop:
             running=self._running,
             stopped=self._end.stopped if self._end else None,
             reason=self._end.reason if self._end else "",
+            approval=self.asking.record,
         )
 
     # --- the search ----------------------------------------------------------------------------
@@ -112,6 +134,8 @@ class HybridLoop:
             if not asking.points:
                 return End("converged", f"{spec.name} has ended by its own criteria")
             self._state = asking.state
+            if (end := await self._gate.admit(asking)) is not None:
+                return end
             if (end := await self._iterate(asking)) is not None:
                 return end
             if loop_rules.has_converged(self._iterations, spec):
@@ -145,6 +169,8 @@ class HybridLoop:
                 parameters=self._names,
                 software=self._software,
                 session=self._session,
+                grant=self._gate.grant,
+                approval=self.asking.record,
             )
             workflow.continue_as_new(LoopInput.carried(self._request, carry))
 
@@ -180,7 +206,8 @@ class HybridLoop:
             ApplicationError: the first jobs were refused, so that there is no loop.
         """
         elapsed = (workflow.now() - self._began).total_seconds()
-        allowed = loop_rules.share(self._request, self._iterations, elapsed, len(asking.points))
+        request = loop_rules.within(self._request, self._gate.grant)
+        allowed = loop_rules.share(request, self._iterations, elapsed, len(asking.points))
         if isinstance(allowed, End):
             return allowed
         number = len(self._iterations)
@@ -188,7 +215,7 @@ class HybridLoop:
             asyncio.ensure_future(
                 self._measure(
                     loop_rules.point_request(
-                        self._request,
+                        request,
                         number,
                         place,
                         point.circuit,
@@ -261,7 +288,7 @@ class HybridLoop:
             try:
                 result: JobResult = await workflow.execute_child_workflow(
                     QUANTUM_JOB,
-                    request,
+                    JobInput.granted(request, self._gate.grant),
                     id=request.job_id,
                     result_type=JobResult,
                     # One that has ended answers again what it has recorded, at no cost.
@@ -309,4 +336,5 @@ class HybridLoop:
             began=self._began,
             ended=workflow.now(),
             software=self._software,
+            approval=self.asking.record,
         )

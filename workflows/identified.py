@@ -68,7 +68,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.arguments import handler_refusal, refusal_of
 
-STARTERS_STEPS = frozenset({"admit", "operate"})
+STARTERS_STEPS = frozenset({"admit", "admit_loop", "operate"})
 """Done for whoever started the workflow, whoever spoke to it since."""
 CALLERS_STEPS = frozenset({"review", CHECK_CALLER})
 """Done for whoever spoke: never with the token of the start, which is another person's."""

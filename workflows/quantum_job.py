@@ -11,16 +11,12 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
     from qsaga.core.admission import Admission, AdmitInput, AdmitStep, ReadmitInput, ReadmitStep
-    from qsaga.core.approval import (
-        DECIDE,
-        ApprovalDecision,
-        ApprovalTerms,
-        Decided,
-        approved_ceiling,
-    )
+    from qsaga.core.approval import ApprovalTerms, approved_ceiling
     from qsaga.core.asking import approval_request, refusal_text
     from qsaga.core.further import topped_up
-    from qsaga.core.jobs import JobRequest, Optimise
+    from qsaga.core.jobs import Optimise
+    from qsaga.core.loop_rules import loop_of
+    from qsaga.core.loops import JobInput, LoopGrant
     from qsaga.core.outcome import FALLBACK_LAYER
     from qsaga.core.results import JobResult, JobStatus
     from qsaga.core.rung_steps import MergeInput, MergeStep
@@ -45,7 +41,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.approval import ApprovalDesk
     from workflows.arguments import checked
     from workflows.closing_record import kept
+    from workflows.deciding import ABANDON, Decidable
     from workflows.hardware_rung import HardwareRung
+    from workflows.identified import require_parent
     from workflows.job_log import JobLog
     from workflows.layers import REFUSALS, Allowance, LayerEnded, Stopwatch, unbroken
     from workflows.manual_rung import ManualRung
@@ -54,26 +52,25 @@ with workflow.unsafe.imports_passed_through():
 
 NO_JOB = ("InvalidRequest", "KeyConflict", "Unauthenticated", "Forbidden")
 """Refusals that leave no job behind: the key is free for a better request."""
-ABANDON = workflow.HandlerUnfinishedPolicy.ABANDON
-"""A signal to a job that is refused leaves no trace."""
 PUBLISHED_RUNGS = 2
 """Of so many rungs the start is published; with the end, three upserts at most."""
 
 
 @workflow.defn(name=QUANTUM_JOB, failure_exception_types=[ValidationError])
-class QuantumJob:
+class QuantumJob(Decidable):
     """Owes the caller an answer by the deadline, or the reason why there is none."""
 
     @workflow.init
     @checked
-    def __init__(self, request: JobRequest) -> None:
-        if not isinstance(request, JobRequest):  # a null payload gets past every type hint
+    def __init__(self, given: JobInput) -> None:
+        if not isinstance(given, JobInput):  # a null payload gets past every type hint
             raise ApplicationError(
                 "request: missing (allowed: a JobRequest)",
                 type="InvalidRequest",
                 non_retryable=True,
             )
-        self._request = request
+        request = given.request
+        self._request, self._grant = request, given.grant
         # Of the request, not of the first worker that took it up: the deadline counts from here.
         self._began = workflow.info().workflow_start_time
         self._log = JobLog(request, workflow.info().workflow_id, self._began)
@@ -91,11 +88,11 @@ class QuantumJob:
         self.guarded: bool | None = None
 
     @workflow.run
-    async def run(self, request: JobRequest) -> JobResult:
+    async def run(self, given: JobInput) -> JobResult:
         """Admit, encode, try the ladder, close."""
-        if workflow.info().workflow_id != request.job_id:
+        if workflow.info().workflow_id != given.job_id:
             raise ApplicationError(
-                f"workflow id: must be tenant/key, {request.job_id!r}, "
+                f"workflow id: must be tenant/key, {given.job_id!r}, "
                 f"not {workflow.info().workflow_id!r}",
                 type="InvalidRequest",
                 non_retryable=True,
@@ -121,29 +118,7 @@ class QuantumJob:
     @workflow.query(name=STATUS)
     def status(self) -> JobStatus:
         """Where the job stands."""
-        return self._log.status(self._asking.record)
-
-    @workflow.update(name=DECIDE)
-    async def decide(self, decision: ApprovalDecision) -> Decided:
-        """An approver's word; returns what came of it."""
-        return await self._asking.decide(decision)
-
-    @decide.validator
-    def _may_decide(self, decision: ApprovalDecision) -> None:
-        if not isinstance(decision, ApprovalDecision):  # a null payload
-            raise ApplicationError(
-                "decision: missing (allowed: an ApprovalDecision)",
-                type="InvalidRequest",
-                non_retryable=True,
-            )
-        if why := self._asking.refusal(decision):
-            raise ApplicationError(why, type="PolicyRefused", non_retryable=True)
-
-    @workflow.signal(name=DECIDE, unfinished_policy=ABANDON)
-    async def decide_by_signal(self, decision: ApprovalDecision) -> None:
-        """The same by signal: what came of it shows in the job's status."""
-        if isinstance(decision, ApprovalDecision):  # and not a null payload
-            await self._asking.decide(decision)
+        return self._log.status(self.asking.record)
 
     @workflow.signal(name=RUN_REPORTED, unfinished_policy=ABANDON)
     def run_reported(self, report: RunReport) -> None:
@@ -163,6 +138,7 @@ class QuantumJob:
                 job_id=self._log.job_id,
                 at=self._began,
                 account=self._account,
+                grant=await self._granted(),
             ),
         )
         self._log.submitter, self.guarded = admission.submitter, admission.guarded
@@ -374,7 +350,7 @@ class QuantumJob:
             incumbent=self._own.incumbent,
             searched=self._own.searched,
         )
-        await unbroken(self._asking.told())
+        await unbroken(self.asking.told())
         return await kept(given, self._log)
 
     # --- small things ------------------------------------------------------------------------
@@ -382,8 +358,16 @@ class QuantumJob:
     def _enter(self, state: JobState) -> None:
         self._log.enter(state, workflow.now())
 
+    async def _granted(self) -> LoopGrant | None:
+        grant, parent = self._grant, workflow.info().parent
+        if grant is None or parent is None or parent.workflow_id != loop_of(self._log.job_id):
+            return None
+        if grant.guarded:
+            await require_parent(grant.loop_id)
+        return grant
+
     @property
-    def _asking(self) -> ApprovalDesk:
+    def asking(self) -> ApprovalDesk:
         """Where a person's word goes."""
         return self._manual.desk if self._manual.desk.record else self._desk
 

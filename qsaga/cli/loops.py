@@ -103,10 +103,10 @@ def cancel_loop(loop_id: str) -> None:
 
 async def follow(handle: LoopHandle, *, json: bool) -> int:
     """Print each step of a loop, then its result; the exit code."""
-    iteration = -1
+    seen: tuple[JobState, int] | None = None
     async for status in handle.watch():
-        if status.iteration != iteration:
-            iteration = status.iteration
+        if (status.state, status.iteration) != seen:
+            seen = (status.state, status.iteration)
             err().print(progress_line(status), highlight=False, markup=False, soft_wrap=True)
     result = await handle.result()
     if json:
@@ -120,6 +120,8 @@ async def follow(handle: LoopHandle, *, json: bool) -> int:
 
 def progress_line(status: LoopStatus) -> str:
     """One line that says where a loop stands."""
+    if (asked := status.approval) is not None and status.state is JobState.AWAITING_APPROVAL:
+        return f"waits for a person: {asked.request.terms.because} ({asked.request.plan})"
     words = [f"{status.iteration} iterations measured (search: at most {status.of})"]
     if status.best is not None:
         words.append(f"best {_value(status.best)}")

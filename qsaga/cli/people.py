@@ -32,7 +32,7 @@ from qsaga.core.errors import InvalidRequest, QsagaError
 from qsaga.core.supplied import SuppliedAnswer
 from qsaga.core.validation import invalid_request
 from qsaga.core.words import duration, money, number
-from qsaga.handle import decision_of
+from qsaga.deciding import decision_of
 
 app = typer.Typer()
 
@@ -72,7 +72,7 @@ def approve(
     by: By = None,
     json: AsJson = False,
 ) -> None:
-    """Say yes to a job that waits for a person, or answer it."""
+    """Say yes to a job or a loop that waits for a person, or answer a job."""
     decision = decision_of(
         Verdict.APPROVE,
         why,
@@ -84,7 +84,7 @@ def approve(
     )
 
     async def work(client: QsagaClient) -> tuple[Decided, ApprovalRecord | None]:
-        handle = client.job(split_job(job))
+        handle = client.asked(split_job(job))
         decided = await handle.decide(decision)
         # It counts, whatever becomes of the question how many more are asked.
         with suppress(QsagaError):
@@ -104,9 +104,9 @@ def approve(
 
 @app.command()
 def reject(job: Job, *, why: Why, by: By = None, json: AsJson = False) -> None:
-    """Say no to a job that waits for a person: it ends as rejected."""
+    """Say no to a job or a loop that waits for a person: it ends as rejected."""
     decision = decision_of(Verdict.REJECT, why, settings=settings(), by=by)
-    decided = with_client(lambda client: client.job(split_job(job)).decide(decision))
+    decided = with_client(lambda client: client.asked(split_job(job)).decide(decision))
     if json:
         print_json(decided)
     else:

@@ -11,6 +11,7 @@ from qsaga.core.approval import Ceiling
 from qsaga.core.contract import Contract
 from qsaga.core.facts import Decision
 from qsaga.core.jobs import JobRequest
+from qsaga.core.loops import LoopGrant
 from qsaga.core.results import JobResult
 
 
@@ -24,6 +25,7 @@ class AdmitInput(Contract):
         dry_run: decide without opening a row or holding a budget.
         account: what the keys of the job's reservations are made of, so that a repeat holds
             nothing twice and another run of the same key holds its own.
+        grant: what was decided on the loop that the job is of, by that loop itself.
     """
 
     request: JobRequest
@@ -31,6 +33,7 @@ class AdmitInput(Contract):
     at: datetime
     dry_run: bool = False
     account: str = ""
+    grant: LoopGrant | None = None
 
 
 class Admission(Contract):

@@ -47,7 +47,10 @@ def approval_request(
 def _what(facts: Facts) -> str:
     has_model = facts.variables is not None
     size = f"{facts.variables} variables" if has_model else f"{facts.qubits} qubits"
-    return f"{facts.verb} of {size}"
+    what = f"{facts.verb} of {size}"
+    if facts.evaluations > 1:
+        return f"loop of up to {facts.evaluations} evaluations, each an {what}"
+    return what
 
 
 def _plan(decision: Decision) -> str:

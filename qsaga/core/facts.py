@@ -65,6 +65,8 @@ class Facts(Contract):
         learned: name of the installed estimator; empty if there is none.
         reduction: name and version of what reduced the model; empty where nothing did.
         warnings: of coefficients too far apart for hardware or for floating point, with the ratio.
+        evaluations: of a variational loop, the most times that it may run the circuit; its budgets
+            are those of the whole loop then.
     """
 
     verb: Verb
@@ -93,6 +95,7 @@ class Facts(Contract):
     learned: str = ""
     reduction: str = ""
     warnings: tuple[str, ...] = ()
+    evaluations: int = 1
 
     @property
     def size(self) -> int | None:

@@ -17,6 +17,7 @@ from qsaga.core.loops import (
     Evaluation,
     Iteration,
     LoopAnswer,
+    LoopGrant,
     LoopRequest,
     OptimiserSpec,
     PointShare,
@@ -33,6 +34,11 @@ POINTS_OF_A_DEADLINE = 4
 """Where the request says nothing, one job may take the deadline of the loop divided by this."""
 
 _POINT = re.compile(r"(?P<tenant>[^/]+)/(?P<key>[^/]+):loop:[0-9]+:[0-9]+")
+_ENDED_BY_PEOPLE: dict[Stop, JobState] = {
+    "cancelled": JobState.CANCELLED,
+    "rejected": JobState.REJECTED,
+    "expired": JobState.TIMED_OUT,
+}
 _LAYERS = tuple(layer.value for layer in Layer if layer is not Layer.DEADLINE)
 
 
@@ -66,10 +72,31 @@ def total(iterations: Iterable[Iteration], currency: str) -> Cost:
     return Cost(
         quantum_seconds=sum(cost.quantum_seconds for cost in costs),
         money=sum((cost.money for cost in costs), Decimal(0)),
-        currency=currency,
+        currency=next((cost.currency for cost in costs if cost.money), currency),
         classical_seconds=sum(cost.classical_seconds for cost in costs),
         settled=all(cost.settled for cost in costs),
     )
+
+
+def within(request: LoopRequest, grant: LoopGrant | None) -> LoopRequest:
+    """The request with the budgets that a person allowed the whole loop."""
+    ceiling = grant.ceiling if grant else None
+    if ceiling is None:
+        return request
+    budgets = request.budgets
+    money = ceiling.money if budgets.money is None else min(budgets.money, ceiling.money)
+    allowed = {
+        "quantum_seconds": min(budgets.quantum_seconds, ceiling.quantum_seconds),
+        "money": money,
+        "currency": ceiling.currency,
+    }
+    return request.model_copy(update={"budgets": budgets.model_copy(update=allowed)})
+
+
+def time_to_measure(request: LoopRequest) -> float:
+    """Seconds that are kept for points while a person is asked about the loop."""
+    deadline = request.budgets.seconds(Layer.DEADLINE)
+    return request.point.deadline or deadline / POINTS_OF_A_DEADLINE
 
 
 def share(
@@ -120,7 +147,7 @@ def share(
     elif most.money is not None:
         money = most.money
     return PointShare(
-        deadline=min(left, most.deadline or deadline / POINTS_OF_A_DEADLINE),
+        deadline=min(left, time_to_measure(request)),
         quantum_seconds=max(seconds, 0.0),
         money=money,
     )
@@ -296,8 +323,8 @@ def final_state(iterations: Sequence[Iteration], end: End, *, answered: bool) ->
     ``completed`` is a search that ran its course with every point as it was asked; ``degraded``
     has an answer all the same.
     """
-    if end.stopped == "cancelled":
-        return JobState.CANCELLED
+    if end.stopped in _ENDED_BY_PEOPLE:
+        return _ENDED_BY_PEOPLE[end.stopped]
     if not answered:
         asked = points(iterations)
         if asked and all(point.state is JobState.REJECTED for point in asked):

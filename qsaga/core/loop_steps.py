@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import datetime
 
 from pydantic import JsonValue
 from temporalio import activity
 
+from qsaga.core.admission import Admission
 from qsaga.core.contract import Contract
 from qsaga.core.jobs import Circuit, SessionTerms
-from qsaga.core.loops import LoopRequest, Purpose
+from qsaga.core.loops import LoopGrant, LoopRequest, Purpose
 from qsaga.core.optimisers import Measured
 
 
@@ -42,7 +44,9 @@ class Asking(Contract):
     """The next points of a loop; none where the optimiser has ended by itself.
 
     ``parameters`` are the names in their order, ``software`` the versions of what chose the points,
-    ``session`` the provider session that the jobs are to share.
+    ``session`` the provider session that the jobs are to share. ``evaluations`` is the most that
+    the whole search may ask for, its confirmation included; 0 was said before loops were judged as
+    a whole, and such a loop is replayed as it was.
     """
 
     state: JsonValue
@@ -51,6 +55,37 @@ class Asking(Contract):
     parameters: tuple[str, ...]
     software: dict[str, str] = {}
     session: SessionTerms | None = None
+    evaluations: int = 0
+
+
+class LoopAdmission(Contract):
+    """The admission of a loop, and what it grants to its jobs where nobody has to be asked."""
+
+    admission: Admission
+    grant: LoopGrant
+
+
+class AdmitLoopInput(Contract):
+    """What is asked about a loop as a whole.
+
+    Args:
+        request: the loop's, its circuit with the values of one of its points.
+        at: the workflow's time.
+        evaluations: the most that it may ask for.
+    """
+
+    request: LoopRequest
+    at: datetime
+    evaluations: int
+
+
+class AdmitLoopStep(ABC):
+    """Decide on a loop as a whole: whether a person must say yes to all that it may use."""
+
+    @activity.defn(name="admit_loop")
+    @abstractmethod
+    async def admit_loop(self, given: AdmitLoopInput) -> LoopAdmission:
+        """Holds nothing: each job holds its own. Raises as ``AdmitStep.admit`` does."""
 
 
 class AskStep(ABC):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from qsaga.core.approval import ApprovalRecord, Ceiling
 from qsaga.core.contract import Contract, JobKey, Seconds, Slug, StrictContract, digest
 from qsaga.core.jobs import Estimate, JobRequest, SessionTerms
 from qsaga.core.results import Cost, Unanswered
@@ -23,7 +24,9 @@ POINTS_PER_RUN = 200
 """Evaluations after which a loop goes on in a new run, with a short history."""
 
 ParameterName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-Stop = Literal["converged", "iterations", "budget", "deadline", "cancelled", "failed"]
+Stop = Literal[
+    "converged", "iterations", "budget", "deadline", "cancelled", "failed", "rejected", "expired"
+]
 Purpose = Literal["search", "calibrate", "confirm"]
 
 
@@ -127,6 +130,24 @@ def _refused(field: str, problem: str, allowed: str) -> PydanticCustomError:
     return PydanticCustomError("loop", "{problem}", context)
 
 
+class LoopGrant(Contract):
+    """What was decided on a loop as a whole: its jobs are not asked about one by one.
+
+    Args:
+        loop_id: the loop's.
+        withheld: why hardware is not open to its jobs; empty where it is.
+        ceiling: the most that a person allowed the whole loop; None is as it was asked.
+        open: hardware could not be judged when this was decided, and is to be judged again.
+        guarded: who speaks to the loop must prove who he is.
+    """
+
+    loop_id: str
+    withheld: str = ""
+    ceiling: Ceiling | None = None
+    open: bool = False
+    guarded: bool = False
+
+
 class PointShare(Contract):
     """What one evaluation may use: seconds, quantum seconds, money (None is no limit)."""
 
@@ -202,6 +223,7 @@ class LoopResult(Contract):
         sources: how many points each rung answered.
         cost: of all its jobs, as far as it was known when they ended.
         software: versions of what chose the points.
+        approval: what a person was asked about the loop as a whole; None if nobody was.
     """
 
     schema_version: Literal["1"] = "1"
@@ -222,6 +244,7 @@ class LoopResult(Contract):
     began: datetime
     ended: datetime
     software: dict[str, str] = Field(default_factory=dict)
+    approval: ApprovalRecord | None = None
 
 
 class LoopStatus(Contract):
@@ -237,6 +260,7 @@ class LoopStatus(Contract):
     running: tuple[str, ...] = ()
     stopped: Stop | None = None
     reason: str = ""
+    approval: ApprovalRecord | None = None
 
 
 class LoopCarry(Contract):
@@ -251,6 +275,27 @@ class LoopCarry(Contract):
     parameters: tuple[str, ...]
     software: dict[str, str]
     session: SessionTerms | None = None
+    grant: LoopGrant | None = None
+    approval: ApprovalRecord | None = None
+
+
+class JobInput(JobRequest):
+    """What the workflow of a job takes: a request as it is, or one that a loop has begun.
+
+    ``grant`` is heeded of the loop that started the job only: what was decided on all of it.
+    """
+
+    grant: LoopGrant | None = None
+
+    @property
+    def request(self) -> JobRequest:
+        """As it was asked."""
+        return JobRequest.model_construct(**_fields(self, JobRequest))
+
+    @classmethod
+    def granted(cls, request: JobRequest, grant: LoopGrant | None) -> JobInput:
+        """For a job of a loop."""
+        return cls.model_construct(**_fields(request, JobRequest), grant=grant)
 
 
 class LoopInput(LoopRequest):
@@ -261,10 +306,14 @@ class LoopInput(LoopRequest):
     @property
     def request(self) -> LoopRequest:
         """As the caller asked."""
-        return LoopRequest(**{name: getattr(self, name) for name in LoopRequest.model_fields})
+        return LoopRequest.model_construct(**_fields(self, LoopRequest))
 
     @classmethod
     def carried(cls, request: LoopRequest, carry: LoopCarry) -> LoopInput:
         """For the run that goes on."""
-        asked = {name: getattr(request, name) for name in LoopRequest.model_fields}
-        return cls(**asked, carry=carry)
+        return cls.model_construct(**_fields(request, LoopRequest), carry=carry)
+
+
+def _fields(request: JobRequest, of: type[JobRequest]) -> dict[str, Any]:
+    """What was validated once: a large problem is not read again with each look at it."""
+    return {name: getattr(request, name) for name in of.model_fields}

@@ -62,6 +62,9 @@ class Optimiser(Protocol):
     def version(self) -> str:
         """Name and version; rises whenever the same calls give other points."""
 
+    def evaluations(self, setup: Setup) -> int:
+        """The most points that a search may ask for, calibration included."""
+
     def begin(self, setup: Setup) -> Asked:
         """The first points.
 

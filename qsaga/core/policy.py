@@ -208,6 +208,9 @@ def forecast(policy: Policy, facts: Facts, backend: BackendFacts) -> Forecast:
     shots = facts.shots if facts.executions is None else facts.executions
     quantum = terms.quantum_seconds_overhead + terms.quantum_seconds_per_1000_shots * shots / 1000
     limit = _execution_limit(facts, price)
+    if facts.evaluations > 1:
+        # A loop ends where its budget does.
+        quantum = min(quantum * facts.evaluations, float(limit))
     return Forecast(
         backend=backend.name,
         queue_seconds=(pace or 0.0) * (backend.queue_length or 0) if known else None,

@@ -229,7 +229,7 @@ async def test_an_attempt_that_reserves_after_the_end_holds_nothing(
     job = await stack.temporal.get_workflow_handle(handle.job_id).describe()
     late = Admission(decision=result.decision, deployment="test", account=str(job.run_id))
     await tenant(stack, "acme", quantum_seconds=1000)
-    await admission_of(stack)._reserve(request, late, None, datetime.now(UTC))
+    await admission_of(stack)._budget.reserve(request, late, None, datetime.now(UTC))
     await stack.books_are_clean()
 
 
