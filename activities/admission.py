@@ -313,7 +313,7 @@ def _granted(given: AdmitInput, facts: Facts, *, guarded: bool) -> Facts:
     if grant is None or grant.loop_id != loop_of(given.job_id) or (guarded and not grant.guarded):
         return facts
     withheld = facts.withheld or grant.withheld
-    return facts.model_copy(update={"approved": True, "withheld": withheld})
+    return facts.model_copy(update={"loop": grant.loop_id, "withheld": withheld})
 
 
 def shots_of(workload: Optimise | Sample | Estimate) -> int:

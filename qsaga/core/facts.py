@@ -67,6 +67,7 @@ class Facts(Contract):
         warnings: of coefficients too far apart for hardware or for floating point, with the ratio.
         evaluations: of a variational loop, the most times that it may run the circuit; its budgets
             are those of the whole loop then.
+        loop: of the job of a loop that was decided on as a whole, the loop's id.
     """
 
     verb: Verb
@@ -96,6 +97,12 @@ class Facts(Contract):
     reduction: str = ""
     warnings: tuple[str, ...] = ()
     evaluations: int = 1
+    loop: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Whether people need not be asked again: about this job, or about its loop."""
+        return self.approved or bool(self.loop)
 
     @property
     def size(self) -> int | None:

@@ -242,7 +242,7 @@ def decide(policy: Policy, facts: Facts) -> Decision:
         InvalidRequest: the caller forces a route or backend that can never take the job.
         PolicyRefused: no rung of the ladder can answer the job; the message names each.
     """
-    if not facts.approved:
+    if not facts.judged:
         # Once approved it was possible: that a backend or a price went since is no fault of his.
         _refuse_impossible(policy, facts)
     known = settled(facts)
@@ -268,7 +268,7 @@ def decide(policy: Policy, facts: Facts) -> Decision:
     if len(fitting) < 2:
         blocked[Rung.OTHER_BACKEND] = refusals or "no second backend fits"
     asks: ApprovalRule | None = None
-    if not facts.approved:
+    if not facts.judged:
         first = next((rung for rung in order if rung not in blocked), None)
         asks = _asks(policy, facts, target if first is Rung.HARDWARE else None)
         behind = _asks(policy, facts, target)

@@ -100,10 +100,19 @@ def test_a_search_that_cannot_end_is_back_in_time_with_a_true_bound() -> None:
     began = time.perf_counter()
     found = solve(hard(), 1.0)
     assert 0.8 < time.perf_counter() - began < 3.0
-    shown = samples(found)
     assert not found.proof.complete
-    assert found.proof.bound < shown.first.energy
+    nothing = np.zeros((1, 60), dtype=np.int8)
+    assert found.proof.bound < energies(hard(), descend(hard(), nothing))[0]
+
+
+def test_a_search_that_is_stopped_without_a_proof_has_the_best_that_it_found() -> None:
+    told: list[bytes] = []
+    # However long it takes to find the first: a second is not enough on every machine.
+    found = solve(hard(), 60.0, better=told.append, should_stop=lambda: bool(told))
+    assert not found.proof.complete
     assert found.detail["status"] == "feasible"
+    first = dimod.SampleSet.from_serializable(json.loads(told[0])).first.energy
+    assert found.proof.bound < samples(found).first.energy <= first
 
 
 def test_where_nothing_is_found_the_bound_is_no_better_than_the_terms() -> None:
@@ -133,7 +142,14 @@ def test_a_start_is_never_lost_and_helps() -> None:
 def test_what_is_better_is_told_in_the_callers_thread_and_is_a_start() -> None:
     told: list[tuple[bytes, int]] = []
     model = hard()
-    solve(model, 1.5, better=lambda raw: told.append((raw, threading.get_ident())))
+    began = time.perf_counter()
+    solve(
+        model,
+        60.0,
+        better=lambda raw: told.append((raw, threading.get_ident())),
+        # Long enough to find a better one, and in any case the first.
+        should_stop=lambda: bool(told) and time.perf_counter() - began > 1.5,
+    )
     assert told
     assert {thread for _, thread in told} == {threading.get_ident()}
     lowest = [dimod.SampleSet.from_serializable(json.loads(raw)).first.energy for raw, _ in told]
@@ -146,7 +162,9 @@ def test_what_a_descent_finds_is_where_it_begins() -> None:
     model = hard()
     nothing = np.zeros((1, model.num_variables), dtype=np.int8)
     greedy = energies(model, descend(model, nothing))[0]
-    assert samples(solve(model, 2.0)).first.energy <= greedy
+    told: list[bytes] = []
+    found = solve(model, 60.0, better=told.append, should_stop=lambda: bool(told))
+    assert samples(found).first.energy <= greedy
 
 
 def test_it_stops_when_it_is_to() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from qsaga.core.jobs import JobRequest
+    from qsaga.core.loops import JobInput
     from qsaga.core.results import JobResult
     from qsaga.core.runs import QUANTUM_JOB
     from workflows.quantum_job import QuantumJob
@@ -16,11 +16,11 @@ class ChangedJob(QuantumJob):
     """Waits a moment before it begins: a timer where older histories have an activity."""
 
     @workflow.init
-    def __init__(self, request: JobRequest) -> None:
-        super().__init__(request)
+    def __init__(self, given: JobInput) -> None:
+        super().__init__(given)
 
     @workflow.run
-    async def run(self, request: JobRequest) -> JobResult:
+    async def run(self, given: JobInput) -> JobResult:
         """Wait, and then the same as ever."""
         await workflow.sleep(0.01)
-        return await super().run(request)
+        return await super().run(given)

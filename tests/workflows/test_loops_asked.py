@@ -78,7 +78,7 @@ async def of_a_loop(stack: Stack, result: LoopResult) -> None:
     for point in points(result.iterations):
         record = await stack.record(point.job_id)
         assert record.approval is None
-        assert record.decision is not None and record.decision.facts.approved
+        assert record.decision is not None and record.decision.facts.loop == result.loop_id
 
 
 async def test_many_cheap_points_do_not_pass_a_limit_that_their_sum_breaks(stack: Stack) -> None:
