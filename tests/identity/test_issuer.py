@@ -132,7 +132,7 @@ def test_a_workflow_is_not_held_up_by_an_issuer(issuer: Issuer) -> None:
     check = quickly(JwtVerifier(IdentitySettings(jwks_url=issuer.url)))
     began = time.monotonic()
     assert check(token()) is None
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     issuer.hold.set()
     while (caller := check(token())) is None:
         pass

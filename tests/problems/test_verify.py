@@ -199,7 +199,7 @@ def test_a_thousand_samples_of_a_hundred_variables() -> None:
     raw = counted({"".join(map(str, random.integers(0, 2, 100))): 1 for _ in range(1024)})
     start = time.perf_counter()
     slow = optimise(workload, raw)
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 10
     answer, _ = verify(workload, None, raw, CIRCUIT_RESULT, steepest_descent)
     assert isinstance(answer, OptimiseAnswer)
     assert answer.quality.confidence is Confidence.BETTER_THAN_BASELINE
