@@ -11,12 +11,13 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.booking import settle_hold
-from qsaga.core.archive import Archive, HeldJob, HeldRun
+from qsaga.core.archive import Archive, HeldJob, HeldLoop, HeldRun
 from qsaga.core.caching import WorkCache
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
 from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Amounts, Ledger, hold_key
+from qsaga.core.loop_records import LoopOpening, LoopRecords
 from qsaga.core.loop_rules import is_loop, loop_of, points_of
 from qsaga.core.operations import OperationReport
 from qsaga.core.ports import ArtefactStore
@@ -36,10 +37,11 @@ class Keeping:
         ledger: Ledger,
         artefacts: ArtefactStore,
         archive: Callable[[Client], Archive],
+        loops: LoopRecords,
         cache: WorkCache | None = None,
     ) -> None:
         self._records, self._ledger, self._artefacts = records, ledger, artefacts
-        self._archive, self._cache = archive, cache
+        self._archive, self._loops, self._cache = archive, loops, cache
 
     async def forget(self, job_id: str, at: datetime) -> OperationReport:
         """Delete a job's content, or that of a loop, here, in the artefact store and in Temporal.
@@ -58,13 +60,15 @@ class Keeping:
 
     async def _forget_loop(self, archive: Archive, loop_id: str, at: datetime) -> OperationReport:
         points = await self._records.beginning(points_of(loop_id))
-        if not points and not await archive.known(loop_id):
+        kept = await self._loops.guarded(loop_id) is not None
+        if not points and not kept and not await archive.known(loop_id):
             raise NoSuchJob(f"no loop {loop_id!r} is known")
         await _at_rest(archive, loop_id)
         complete = True
         for job_id in points:
             complete = await self._forget_job(archive, job_id, at) and complete
         # One that was refused has no jobs, and the request all the same.
+        await self._loops.forget(loop_id, at)
         complete = await archive.forget(loop_id, await self._unused_before(at)) and complete
         text = f"loop {loop_id} and its {len(points)} jobs are forgotten"
         return OperationReport(
@@ -78,6 +82,8 @@ class Keeping:
         for workflow_id in (job_id, *loops):
             await _at_rest(archive, workflow_id)
         gone = await self._records.forget(job_id, at)
+        for each in loops:
+            await self._loops.forget(each, at)
         before = await self._unused_before(at)
         complete = True
         for workflow_id in (job_id, *loops, *gone.run_ids):
@@ -104,7 +110,11 @@ class Keeping:
         """Forget what is older than it may be."""
         done: list[str] = []
         for name, limit in (await self._limits(tenant, days)).items():
-            for job_id in await self._records.closed_before(name, at - timedelta(days=limit)):
+            moment = at - timedelta(days=limit)
+            for loop_id in await self._loops.closed_before(name, moment):
+                with suppress(PolicyRefused, NoSuchJob):
+                    done += (await self.forget(loop_id, at)).forgotten[1:]
+            for job_id in await self._records.closed_before(name, moment):
                 with suppress(PolicyRefused, NoSuchJob):
                     await self.forget(job_id, at)
                     done.append(job_id)
@@ -127,7 +137,7 @@ class Keeping:
     async def rebuild(self, at: datetime) -> OperationReport:
         """Write every job and account again that Temporal holds; what is there already stands."""
         archive = self._archive(activity.client())
-        jobs = runs = 0
+        jobs = runs = loops = 0
         troubles: list[str] = []
         async for job in archive.jobs():
             try:
@@ -141,7 +151,10 @@ class Keeping:
                 runs += 1
             except (KeyConflict, NoSuchJob) as error:
                 troubles.append(str(error))
-        text = f"{jobs} jobs and {runs} hardware runs are written"
+        async for loop in archive.loops():
+            await self._rebuild_loop(loop)
+            loops += 1
+        text = f"{jobs} jobs, {runs} hardware runs and {loops} loops are written"
         return OperationReport(kind="rebuild", text="; ".join((text, *troubles)))
 
     async def _rebuild_job(self, job: HeldJob) -> None:
@@ -169,6 +182,19 @@ class Keeping:
             job_id=job.job_id,
             currency=result.cost.currency,
         )
+
+    async def _rebuild_loop(self, loop: HeldLoop) -> None:
+        with suppress(KeyConflict):  # it was forgotten here, and its history is about to go
+            await self._loops.open(
+                LoopOpening(
+                    loop_id=loop.loop_id,
+                    tenant=loop.request.tenant,
+                    payload_hash=loop.request.payload_hash(),
+                    at=loop.began,
+                )
+            )
+            if loop.result is not None:
+                await self._loops.close(loop.result)
 
     async def _rebuild_run(self, run: HeldRun, at: datetime) -> None:
         request = run.request

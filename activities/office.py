@@ -19,6 +19,8 @@ from qsaga.core.errors import Forbidden, NoSuchJob, Unauthenticated
 from qsaga.core.identity import EVERY_TENANT, Caller, require, said_to_be
 from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Ledger
+from qsaga.core.loop_records import LoopRecords
+from qsaga.core.loop_rules import is_loop
 from qsaga.core.operations import (
     ROLES,
     CheckBooks,
@@ -67,6 +69,7 @@ class Desk:
     records: JobRecords
     submissions: Submissions
     audit: AuditLog
+    loops: LoopRecords
     keeping: Keeping
     reproducer: Reproducer
     reconciling: Reconciling
@@ -222,6 +225,11 @@ class Operate(OperateStep):
                 again = await self._desk.reproducer.reproduce(await self._record(operation.job_id))
                 text = "the same again" if again.same else "not all the same again"
                 return OperationReport(kind=kind, text=text, reproduction=again)
+            case GetRecord() if is_loop(operation.job_id):
+                ended = await self._desk.loops.get(operation.job_id)
+                if ended is None:
+                    raise NoSuchJob(f"of loop {operation.job_id!r} no result is kept")
+                return OperationReport(kind=kind, text=f"loop {operation.job_id}", loop=ended)
             case GetRecord():
                 record = await self._record(operation.job_id)
                 return OperationReport(kind=kind, text=f"job {operation.job_id}", record=record)

@@ -17,9 +17,9 @@ from temporalio.converter import StorageDriverWorkflowInfo
 from temporalio.service import RPCError, RPCStatusCode
 
 from qsaga.claims import delete_referenced, sweep
-from qsaga.core.archive import HeldJob, HeldRun
+from qsaga.core.archive import HeldJob, HeldLoop, HeldRun
 from qsaga.core.contract import Contract
-from qsaga.core.jobs import JobRequest
+from qsaga.core.loops import HYBRID_LOOP, JobInput, LoopInput, LoopResult
 from qsaga.core.results import JobResult
 from qsaga.core.runs import HARDWARE_RUN, QUANTUM_JOB, RunReport, RunRequest
 
@@ -63,13 +63,13 @@ class TemporalArchive:
     async def jobs(self) -> AsyncIterator[HeldJob]:
         """All jobs that run or have ended with a result, oldest first."""
         async for execution in self._listed(QUANTUM_JOB):
-            request = await self._input(execution, JobRequest)
-            if request is not None:
+            given = await self._input(execution, JobInput)
+            if given is not None:
                 yield HeldJob(
                     job_id=execution.id,
                     account=execution.run_id,
                     began=execution.start_time,
-                    request=request,
+                    request=given.request,
                     result=await self._result(execution, JobResult),
                 )
 
@@ -79,6 +79,18 @@ class TemporalArchive:
             request = await self._input(execution, RunRequest)
             if request is not None:
                 yield HeldRun(request=request, report=await self._result(execution, RunReport))
+
+    async def loops(self) -> AsyncIterator[HeldLoop]:
+        """All loops that run or have ended with a result, oldest first."""
+        async for execution in self._listed(HYBRID_LOOP):
+            given = await self._input(execution, LoopInput)
+            if given is not None:
+                yield HeldLoop(
+                    loop_id=execution.id,
+                    began=given.carry.began if given.carry else execution.start_time,
+                    request=given.request,
+                    result=await self._result(execution, LoopResult),
+                )
 
     async def _listed(self, kind: str) -> AsyncIterator[WorkflowExecution]:
         query = f"WorkflowType = '{kind}' AND TaskQueue = '{self._queue}'"

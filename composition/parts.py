@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SqlAuditLog,
         SqlJobRecords,
         SqlLedger,
+        SqlLoopRecords,
         SqlSessionRecords,
         SqlSubmissions,
     )
@@ -98,6 +99,7 @@ class Kept:
     sessions: SqlSessionRecords
     ledger: SqlLedger
     audit: SqlAuditLog
+    loops: SqlLoopRecords
 
 
 class Parts:
@@ -146,6 +148,7 @@ class Parts:
             sql.SqlSessionRecords(engine),
             sql.SqlLedger(engine),
             sql.SqlAuditLog(engine),
+            sql.SqlLoopRecords(engine),
         )
 
     @property

@@ -46,8 +46,8 @@ def desk_steps(parts: Parts) -> Steps:
     """Steps that stay on the workflow's own queue: admission, people, operators."""
     from activities.admission import Admit, Terms
     from activities.holding import HoldRun
-    from activities.loop_admission import AdmitLoop
     from activities.looping import Ask
+    from activities.loops import LoopDesk
     from activities.office import Operate
     from activities.oversight import Notify, Review
     from activities.rungs import Cached, Incumbent, Merge, Take
@@ -77,10 +77,12 @@ def desk_steps(parts: Parts) -> Steps:
         learned=parts.estimator.name if parts.estimator else "",
         reducer=RoofDuality(),
     )
+    loops = LoopDesk(admit, parts.policy, parts.kept.loops, identity_required=required)
     return [
         admit.admit,
         admit.readmit,
-        AdmitLoop(admit, parts.policy).admit_loop,
+        loops.admit_loop,
+        loops.close_loop,
         Review(parts.audit).review,
         Notify(parts.notifier).notify,
         Operate(_desk(parts, reader), identity_required=required).operate,
@@ -122,7 +124,10 @@ def _desk(parts: Parts, reader: Any) -> Any:
         records=kept.records,
         submissions=kept.submissions,
         audit=kept.audit,
-        keeping=Keeping(kept.records, kept.ledger, artefacts, parts.archive, parts.cache),
+        loops=kept.loops,
+        keeping=Keeping(
+            kept.records, kept.ledger, artefacts, parts.archive, kept.loops, parts.cache
+        ),
         reproducer=Reproducer(
             artefacts,
             QaoaBuilder(),

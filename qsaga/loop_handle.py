@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from pydantic import ValidationError
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from qsaga.calls import translated
+from qsaga.calls import operate, translated
 from qsaga.core.approval import ApprovalRecord
-from qsaga.core.errors import PolicyRefused, QsagaError, Unreachable
+from qsaga.core.errors import NoSuchJob, PolicyRefused, QsagaError, Unreachable
 from qsaga.core.loops import LoopResult, LoopStatus
+from qsaga.core.operations import GetRecord
 from qsaga.core.runs import STATUS
 from qsaga.deciding import Decidable
 from qsaga.settings import Settings
 
+RECORD = 30.0
+"""Seconds for a worker to look a loop up in its records."""
+
 
 class LoopHandle(Decidable):
-    """One loop, for as long as Temporal keeps it. Its jobs have handles of their own.
+    """One loop, whether running, ended or known to the records only.
 
     Args:
         client: of Temporal.
@@ -27,7 +32,7 @@ class LoopHandle(Decidable):
 
     def __init__(self, client: Client, loop_id: str, settings: Settings) -> None:
         super().__init__(client, loop_id, settings)
-        self.loop_id = loop_id
+        self._client, self.loop_id = client, loop_id
         self._loop = client.get_workflow_handle(loop_id, result_type=LoopResult)
 
     async def result(self, seconds: float | None = None) -> LoopResult:
@@ -39,11 +44,30 @@ class LoopHandle(Decidable):
         Raises:
             InvalidRequest: the worker refused the request; nothing was run.
             Unauthenticated, Forbidden, KeyConflict: its first jobs were refused.
-            NoSuchJob: Temporal knows nothing under this id.
+            NoSuchJob: nothing is known under this id.
             TimeoutError: the loop had not ended after ``seconds``.
         """
-        with translated(self.loop_id):
-            return await asyncio.wait_for(self._loop.result(), seconds)
+        try:
+            with translated(self.loop_id):
+                return await asyncio.wait_for(self._loop.result(), seconds)
+        except NoSuchJob:
+            return await self.record()
+
+    async def record(self) -> LoopResult:
+        """How it ended as the records have it, also when Temporal has forgotten it.
+
+        Raises:
+            NoSuchJob: they know nothing of it either.
+            Unauthenticated, Forbidden, Unreachable: as ``QsagaClient.operate``.
+        """
+        try:
+            operation = GetRecord(job_id=self.loop_id)
+        except ValidationError as error:
+            raise NoSuchJob(f"no loop {self.loop_id!r} is known") from error
+        report = await operate(self._client, self._settings, operation, by=None, seconds=RECORD)
+        if report.loop is None:
+            raise NoSuchJob(f"no loop {self.loop_id!r} is known")
+        return report.loop
 
     async def progress(self) -> LoopStatus:
         """Where the loop stands now."""

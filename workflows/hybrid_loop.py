@@ -38,7 +38,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.arguments import checked
     from workflows.deciding import Decidable
     from workflows.layers import REFUSALS, Allowance, LayerEnded, Stopwatch, unbroken
-    from workflows.loop_admission import LoopGate
+    from workflows.loop_admission import EndedBefore, LoopGate
 
 TAKEN = 5.0
 """Seconds until a job is asked for again whose key a running job has."""
@@ -91,11 +91,16 @@ class HybridLoop(Decidable):
             self._end = self._ended_by(end)
         except asyncio.CancelledError:
             self._end = End("cancelled", "the loop was cancelled")
+        except EndedBefore as before:
+            self._final = before.result.state
+            return before.result
         if self._gate.guarded is None:  # never admitted: who waits to be told may go
             self._gate.guarded = True
         await unbroken(workflow.wait_condition(workflow.all_handlers_finished))
         await unbroken(self.asking.told())
-        return self._result(self._end)
+        result = self._result(self._end)
+        await unbroken(self._gate.keep(result))
+        return result
 
     @property
     def guarded(self) -> bool | None:

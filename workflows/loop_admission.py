@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.approval import ApprovalRecord, ApprovalTerms, approved_ceiling
     from qsaga.core.asking import approval_request, refusal_text
     from qsaga.core.attributes import STATE, TENANT
     from qsaga.core.loop_rules import End, time_to_measure
-    from qsaga.core.loop_steps import AdmitLoopInput, AdmitLoopStep, Asking, LoopAdmission
-    from qsaga.core.loops import LoopCarry, LoopGrant, LoopRequest
+    from qsaga.core.loop_steps import (
+        AdmitLoopInput,
+        AdmitLoopStep,
+        Asking,
+        CloseLoopStep,
+        LoopAdmission,
+    )
+    from qsaga.core.loops import LoopCarry, LoopGrant, LoopRequest, LoopResult
     from qsaga.core.states import JobState, Layer
     from workflows.approval import ApprovalDesk
     from workflows.layers import Allowance, Stopwatch
+
+
+REMOTE_TRY = timedelta(seconds=60)
+"""For writing down how a loop ended; its answer is served all the same."""
+
+
+class EndedBefore(Exception):
+    """The loop of this key has ended long ago, and Temporal has forgotten it."""
+
+    def __init__(self, result: LoopResult) -> None:
+        super().__init__(result.loop_id)
+        self.result = result
 
 
 class LoopGate:
@@ -42,6 +63,7 @@ class LoopGate:
 
         Raises:
             LayerEnded: it was refused.
+            EndedBefore: it had ended before.
             asyncio.CancelledError: the loop was cancelled.
         """
         if not asking.evaluations:  # of an earlier version, that asks about each job
@@ -61,8 +83,11 @@ class LoopGate:
                 request=self._request.model_copy(update={"workload": bound}),
                 at=workflow.now(),
                 evaluations=asking.evaluations,
+                payload_hash=self._request.payload_hash(),
             ),
         )
+        if found.closed is not None:
+            raise EndedBefore(found.closed)
         self.guarded, self.grant = found.admission.guarded, found.grant
         terms = found.admission.decision.approval
         return await self._asked(found, terms) if terms else None
@@ -89,6 +114,17 @@ class LoopGate:
         self._publish(JobState.RUNNING)
         self.grant = found.grant.model_copy(update={"open": False, **_allowed(record)})
         return None
+
+    async def keep(self, result: LoopResult) -> None:
+        """Write down how the loop ended, if that is possible at all."""
+        if self.grant is None:
+            return
+        try:
+            await workflow.execute_activity_method(
+                CloseLoopStep.close_loop, result, schedule_to_close_timeout=REMOTE_TRY
+            )
+        except ActivityError as error:
+            workflow.logger.warning("the end of %s is not kept: %s", result.loop_id, error.cause)
 
     def _publish(self, state: JobState) -> None:
         workflow.upsert_search_attributes(

@@ -3,6 +3,7 @@
 from adapters.sql._audit import SqlAuditLog
 from adapters.sql._engine import Moment, make_safe, open_engine
 from adapters.sql._ledger import SqlLedger
+from adapters.sql._loops import SqlLoopRecords
 from adapters.sql._migrate import migrate
 from adapters.sql._records import SqlJobRecords
 from adapters.sql._sessions import SqlSessionRecords
@@ -13,6 +14,7 @@ __all__ = [
     "SqlAuditLog",
     "SqlJobRecords",
     "SqlLedger",
+    "SqlLoopRecords",
     "SqlSessionRecords",
     "SqlSubmissions",
     "make_safe",

@@ -93,6 +93,22 @@ runs = Table(
 ``quarantine`` and ``resolution`` are JSON documents of ``qsaga.core.submission``.
 """
 
+loops = Table(
+    "loops",
+    metadata,
+    Column("loop_id", String(192), primary_key=True),
+    Column("tenant", Words, nullable=False),
+    Column("payload_hash", String(64), nullable=False),
+    Column("opened", Moment, nullable=False),
+    Column("guarded", Boolean, nullable=False),
+    Column("state", String(32)),
+    Column("closed", Moment),
+    Column("forgotten", Moment),
+    Column("result", Text),
+    Index("ix_loops_closed", "closed"),
+)
+"""One row for each variational loop; ``result`` is a JSON document."""
+
 provider_sessions = Table(
     "provider_sessions",
     metadata,

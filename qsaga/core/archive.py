@@ -8,6 +8,7 @@ from typing import Protocol
 
 from qsaga.core.contract import Contract
 from qsaga.core.jobs import JobRequest
+from qsaga.core.loops import LoopRequest, LoopResult
 from qsaga.core.results import JobResult
 from qsaga.core.runs import RunReport, RunRequest
 
@@ -20,6 +21,15 @@ class HeldJob(Contract):
     began: datetime
     request: JobRequest
     result: JobResult | None
+
+
+class HeldLoop(Contract):
+    """A HybridLoop: ``result`` is None while it runs."""
+
+    loop_id: str
+    began: datetime
+    request: LoopRequest
+    result: LoopResult | None
 
 
 class HeldRun(Contract):
@@ -46,6 +56,9 @@ class Archive(Protocol):
 
     def runs(self) -> AsyncIterator[HeldRun]:
         """All hardware runs that run or have closed their account."""
+
+    def loops(self) -> AsyncIterator[HeldLoop]:
+        """All loops that run or have ended with a result."""
 
     async def forget(self, workflow_id: str, before: datetime, *, prefix: bool = False) -> bool:
         """Delete every closed run of a workflow, and its payloads kept beside Temporal.

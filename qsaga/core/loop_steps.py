@@ -11,7 +11,7 @@ from temporalio import activity
 from qsaga.core.admission import Admission
 from qsaga.core.contract import Contract
 from qsaga.core.jobs import Circuit, SessionTerms
-from qsaga.core.loops import LoopGrant, LoopRequest, Purpose
+from qsaga.core.loops import LoopGrant, LoopRequest, LoopResult, Purpose
 from qsaga.core.optimisers import Measured
 
 
@@ -59,10 +59,14 @@ class Asking(Contract):
 
 
 class LoopAdmission(Contract):
-    """The admission of a loop, and what it grants to its jobs where nobody has to be asked."""
+    """The admission of a loop, and what it grants to its jobs where nobody has to be asked.
+
+    ``closed`` is how the loop ended that had this key when Temporal still knew it.
+    """
 
     admission: Admission
     grant: LoopGrant
+    closed: LoopResult | None = None
 
 
 class AdmitLoopInput(Contract):
@@ -72,11 +76,13 @@ class AdmitLoopInput(Contract):
         request: the loop's, its circuit with the values of one of its points.
         at: the workflow's time.
         evaluations: the most that it may ask for.
+        payload_hash: of the request as it was asked.
     """
 
     request: LoopRequest
     at: datetime
     evaluations: int
+    payload_hash: str
 
 
 class AdmitLoopStep(ABC):
@@ -85,7 +91,19 @@ class AdmitLoopStep(ABC):
     @activity.defn(name="admit_loop")
     @abstractmethod
     async def admit_loop(self, given: AdmitLoopInput) -> LoopAdmission:
-        """Holds nothing: each job holds its own. Raises as ``AdmitStep.admit`` does."""
+        """Opens the loop's row. Holds nothing: each job holds its own.
+
+        Raises as ``AdmitStep.admit`` does.
+        """
+
+
+class CloseLoopStep(ABC):
+    """Write down how a loop ended."""
+
+    @activity.defn(name="close_loop")
+    @abstractmethod
+    async def close_loop(self, given: LoopResult) -> None:
+        """The first result stands. Raises NoSuchJob, Forbidden."""
 
 
 class AskStep(ABC):

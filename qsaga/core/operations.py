@@ -17,6 +17,7 @@ from qsaga.core.contract import Contract, Slug, StrictContract
 from qsaga.core.identity import Role
 from qsaga.core.ledger import Books, Reservation, Statement, Tenant
 from qsaga.core.lineage import Reproduction
+from qsaga.core.loops import LoopResult
 from qsaga.core.records import AuditRow, HistoryQuery, HistoryRow, JobRecord
 from qsaga.core.submission import Quarantined, Resolution
 
@@ -78,10 +79,10 @@ class Sweep(StrictContract):
 
 
 class GetRecord(StrictContract):
-    """All that is kept of one job."""
+    """All that is kept of one job, or how a loop ended."""
 
     kind: Literal["record"] = "record"
-    job_id: JobId
+    job_id: JobOrLoopId
 
 
 class Reproduce(StrictContract):
@@ -261,6 +262,7 @@ class OperationReport(Contract):
     books: Books | None = None
     reconciliation: Reconciliation | None = None
     record: JobRecord | None = None
+    loop: LoopResult | None = None
     reproduction: Reproduction | None = None
     history: tuple[HistoryRow, ...] = ()
     audit: tuple[AuditRow, ...] = ()
