@@ -152,8 +152,11 @@ class Keeping:
             except (KeyConflict, NoSuchJob) as error:
                 troubles.append(str(error))
         async for loop in archive.loops():
-            await self._rebuild_loop(loop)
-            loops += 1
+            try:
+                await self._rebuild_loop(loop)
+                loops += 1
+            except KeyConflict as error:
+                troubles.append(str(error))
         text = f"{jobs} jobs, {runs} hardware runs and {loops} loops are written"
         return OperationReport(kind="rebuild", text="; ".join((text, *troubles)))
 
@@ -184,17 +187,16 @@ class Keeping:
         )
 
     async def _rebuild_loop(self, loop: HeldLoop) -> None:
-        with suppress(KeyConflict):  # it was forgotten here, and its history is about to go
-            await self._loops.open(
-                LoopOpening(
-                    loop_id=loop.loop_id,
-                    tenant=loop.request.tenant,
-                    payload_hash=loop.request.payload_hash(),
-                    at=loop.began,
-                )
+        await self._loops.open(
+            LoopOpening(
+                loop_id=loop.loop_id,
+                tenant=loop.request.tenant,
+                payload_hash=loop.request.payload_hash(),
+                at=loop.began,
             )
-            if loop.result is not None:
-                await self._loops.close(loop.result)
+        )
+        if loop.result is not None:
+            await self._loops.close(loop.result)
 
     async def _rebuild_run(self, run: HeldRun, at: datetime) -> None:
         request = run.request

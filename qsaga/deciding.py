@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from decimal import Decimal
+from typing import Any
 
 from pydantic import ValidationError
 from temporalio.client import (
     Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.exceptions import ApplicationError
 
 from qsaga.caller import caller_name
-from qsaga.calls import translated
+from qsaga.calls import operate, translated
 from qsaga.core.approval import DECIDE, ApprovalDecision, ApprovalRecord, Decided, Verdict
 from qsaga.core.errors import (
     InvalidRequest,
@@ -25,10 +28,14 @@ from qsaga.core.errors import (
     Unreachable,
     from_failure,
 )
+from qsaga.core.loop_rules import is_loop
+from qsaga.core.operations import GetRecord, OperationReport
 from qsaga.core.supplied import SuppliedAnswer
 from qsaga.core.validation import invalid_request
 from qsaga.settings import Settings
 
+RECORD = 30.0
+"""Seconds for a worker to look a job or a loop up in its records."""
 DECISION = 60.0
 """Seconds that a decision may take to be weighed."""
 ENDED_MEANWHILE = "AcceptedUpdateCompletedWorkflow"
@@ -69,13 +76,14 @@ class Decidable(ABC):
 
     Args:
         client: of Temporal.
-        workflow_id: of the job or the loop.
+        workflow: of the job or the loop.
         settings: of the caller.
     """
 
-    def __init__(self, client: Client, workflow_id: str, settings: Settings) -> None:
-        self._id, self._settings = workflow_id, settings
-        self._asked = client.get_workflow_handle(workflow_id)
+    def __init__(
+        self, client: Client, workflow: WorkflowHandle[Any, Any], settings: Settings
+    ) -> None:
+        self._client, self._workflow, self._settings = client, workflow, settings
 
     @abstractmethod
     async def approval(self) -> ApprovalRecord | None:
@@ -136,8 +144,8 @@ class Decidable(ABC):
         limit = asyncio.timeout(DECISION)
         try:
             async with limit:
-                with translated(self._id):
-                    decided: Decided = await self._asked.execute_update(
+                with translated(self._workflow.id):
+                    decided: Decided = await self._workflow.execute_update(
                         DECIDE, decision, result_type=Decided
                     )
                     return decided
@@ -154,3 +162,18 @@ class Decidable(ABC):
             raise await self._has_ended() from error
         except NoSuchJob as error:
             raise await self._has_ended() from error
+
+    async def _running(self) -> bool:
+        """What was refused or terminated never says of itself that it has ended."""
+        with translated(self._workflow.id):
+            described = await self._workflow.describe()
+        return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def _kept(self) -> OperationReport:
+        """What the records have of it. Raises NoSuchJob, and as ``QsagaClient.operate``."""
+        try:
+            operation = GetRecord(job_id=self._workflow.id)
+        except ValidationError as error:
+            kind = "loop" if is_loop(self._workflow.id) else "job"
+            raise NoSuchJob(f"no {kind} {self._workflow.id!r} is known") from error
+        return await operate(self._client, self._settings, operation, by=None, seconds=RECORD)

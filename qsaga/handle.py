@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from pydantic import ValidationError
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from qsaga.calls import operate, translated
+from qsaga.calls import translated
 from qsaga.core.approval import ApprovalRecord
 from qsaga.core.errors import (
     NoSuchJob,
@@ -21,7 +20,6 @@ from qsaga.core.errors import (
     QsagaError,
     Unreachable,
 )
-from qsaga.core.operations import GetRecord
 from qsaga.core.outcome import compared
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, JobStatus
@@ -30,17 +28,14 @@ from qsaga.core.story import account_of
 from qsaga.deciding import Decidable
 from qsaga.settings import Settings
 
-RECORD = 30.0
-"""Seconds for a worker to look a job up in its records."""
-
 
 class JobHandle(Decidable):
     """One job, whether running, ended or known to the records only."""
 
     def __init__(self, client: Client, job_id: str, settings: Settings) -> None:
-        super().__init__(client, job_id, settings)
-        self._client, self.job_id = client, job_id
+        self.job_id = job_id
         self._job = client.get_workflow_handle(job_id, result_type=JobResult)
+        super().__init__(client, self._job, settings)
 
     async def result(self, seconds: float | None = None) -> JobResult:
         """Wait for the end of the job.
@@ -146,20 +141,10 @@ class JobHandle(Decidable):
             NoSuchJob: they know nothing of it either.
             Unauthenticated, Forbidden, Unreachable: as ``QsagaClient.operate``.
         """
-        try:
-            operation = GetRecord(job_id=self.job_id)
-        except ValidationError as error:
-            raise NoSuchJob(f"no job {self.job_id!r} is known") from error
-        report = await operate(self._client, self._settings, operation, by=None, seconds=RECORD)
+        report = await self._kept()
         if report.record is None:
             raise NoSuchJob(f"no job {self.job_id!r} is known")
         return report.record
-
-    async def _running(self) -> bool:
-        """A job that was refused or terminated never says of itself that it has ended."""
-        with translated(self.job_id):
-            described = await self._job.describe()
-        return described.status is WorkflowExecutionStatus.RUNNING
 
     async def _run_status(self, run_id: str) -> RunStatus | None:
         run = self._client.get_workflow_handle(run_id)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from pydantic import ValidationError
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 
-from qsaga.calls import operate, translated
+from qsaga.calls import translated
 from qsaga.core.approval import ApprovalRecord
 from qsaga.core.errors import NoSuchJob, PolicyRefused, QsagaError, Unreachable
 from qsaga.core.loops import LoopResult, LoopStatus
-from qsaga.core.operations import GetRecord
 from qsaga.core.runs import STATUS
 from qsaga.deciding import Decidable
 from qsaga.settings import Settings
-
-RECORD = 30.0
-"""Seconds for a worker to look a loop up in its records."""
 
 
 class LoopHandle(Decidable):
@@ -31,9 +26,9 @@ class LoopHandle(Decidable):
     """
 
     def __init__(self, client: Client, loop_id: str, settings: Settings) -> None:
-        super().__init__(client, loop_id, settings)
-        self._client, self.loop_id = client, loop_id
+        self.loop_id = loop_id
         self._loop = client.get_workflow_handle(loop_id, result_type=LoopResult)
+        super().__init__(client, self._loop, settings)
 
     async def result(self, seconds: float | None = None) -> LoopResult:
         """Wait for the end of the loop.
@@ -60,11 +55,7 @@ class LoopHandle(Decidable):
             NoSuchJob: they know nothing of it either.
             Unauthenticated, Forbidden, Unreachable: as ``QsagaClient.operate``.
         """
-        try:
-            operation = GetRecord(job_id=self.loop_id)
-        except ValidationError as error:
-            raise NoSuchJob(f"no loop {self.loop_id!r} is known") from error
-        report = await operate(self._client, self._settings, operation, by=None, seconds=RECORD)
+        report = await self._kept()
         if report.loop is None:
             raise NoSuchJob(f"no loop {self.loop_id!r} is known")
         return report.loop
@@ -83,7 +74,7 @@ class LoopHandle(Decidable):
             if now != seen:
                 seen = now
                 yield now
-            if now.state.final or not await self._at_work():
+            if now.state.final or not await self._running():
                 return
             await asyncio.sleep(interval)
 
@@ -100,11 +91,6 @@ class LoopHandle(Decidable):
         return (await self.progress()).approval
 
     async def _has_ended(self) -> QsagaError:
-        if await self._at_work():
+        if await self._running():
             return Unreachable("the decision did not arrive (allowed: decide again)")
         return PolicyRefused(f"loop {self.loop_id} has ended")
-
-    async def _at_work(self) -> bool:
-        with translated(self.loop_id):
-            described = await self._loop.describe()
-        return described.status is WorkflowExecutionStatus.RUNNING

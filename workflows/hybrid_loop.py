@@ -93,14 +93,19 @@ class HybridLoop(Decidable):
             self._end = End("cancelled", "the loop was cancelled")
         except EndedBefore as before:
             self._final = before.result.state
+            await self._all_told()
             return before.result
+        await self._all_told()
+        result = self._result(self._end)
+        await unbroken(self._gate.keep(result))
+        return result
+
+    async def _all_told(self) -> None:
+        """Whoever spoke to the loop has his answer before it ends."""
         if self._gate.guarded is None:  # never admitted: who waits to be told may go
             self._gate.guarded = True
         await unbroken(workflow.wait_condition(workflow.all_handlers_finished))
         await unbroken(self.asking.told())
-        result = self._result(self._end)
-        await unbroken(self._gate.keep(result))
-        return result
 
     @property
     def guarded(self) -> bool | None:

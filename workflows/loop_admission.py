@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError
@@ -23,11 +21,8 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.loops import LoopCarry, LoopGrant, LoopRequest, LoopResult
     from qsaga.core.states import JobState, Layer
     from workflows.approval import ApprovalDesk
+    from workflows.closing_record import REMOTE_TRY
     from workflows.layers import Allowance, Stopwatch
-
-
-REMOTE_TRY = timedelta(seconds=60)
-"""For writing down how a loop ended; its answer is served all the same."""
 
 
 class EndedBefore(Exception):
