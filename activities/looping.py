@@ -88,7 +88,7 @@ def setup_of(request: LoopRequest, ansatz: Ansatz) -> Setup:
         initial=request.initial or tuple(draw.uniform(-SPREAD, SPREAD) for _ in names),
         seed=request.seed,
         iterations=spec.iterations,
-        slopes=ansatz.slopes(),
+        spectrum=ansatz.spectrum(),
         options=spec.options,
     )
 

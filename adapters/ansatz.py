@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import (
+    CPhaseGate,
+    CRXGate,
+    CRYGate,
+    CRZGate,
     PhaseGate,
     RXGate,
     RXXGate,
@@ -16,16 +22,24 @@ from qiskit.circuit.library import (
     RZGate,
     RZXGate,
     RZZGate,
+    UGate,
 )
 
 from adapters.circuits import SOURCE, QiskitCircuitReader, to_qpy
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.jobs import Circuit
 from qsaga.core.loops import LoopRequest
+from qsaga.core.optimisers import MAX_POINTS, Spectrum
 from qsaga.core.validation import check_observables
 
-ROTATIONS = (RXGate, RYGate, RZGate, PhaseGate, RXXGate, RYYGate, RZZGate, RZXGate)
-"""Gates exp(-i x P / 2), up to a global phase, of a Pauli string P."""
+ROTATIONS = (
+    *(RXGate, RYGate, RZGate, PhaseGate, RXXGate, RYYGate, RZZGate, RZXGate),
+    *(UGate, CPhaseGate),
+)
+"""Gates that are exp(-i x P / 2) in each angle, up to a phase and to what does not depend on x; the
+eigenvalues of P differ by 2 or not at all: values have the frequencies 0 and 1 in x."""
+CONTROLLED = (CRXGate, CRYGate, CRZGate)
+"""Eigenvalues 0 and ±1 of P: values have the frequencies 0, 1/2 and 1 in x."""
 
 
 class QiskitAnsatz:
@@ -53,30 +67,51 @@ class QiskitAnsatz:
         data = to_qpy(circuit)
         return Circuit(format="qpy", source=base64.b64encode(data).decode())
 
-    def slopes(self) -> tuple[float | None, ...]:
-        """See ``Setup.slopes``: None where the two-term parameter-shift rule does not hold.
+    def spectrum(self) -> tuple[Spectrum | None, ...]:
+        """See ``Setup.spectrum``: None where no parameter-shift rule is known to hold.
 
-        It holds for a parameter that turns one rotation, and by a constant factor. One that
-        stands in several gates, in a controlled rotation, in the global phase or in a gate with a
-        definition of its own would need more terms.
+        One holds for a parameter that turns rotations by factors which are multiples of one
+        another. In a gate with a definition of its own, or in an angle that is not linear in it,
+        its frequencies are not known.
         """
-        return tuple(self._slope(parameter) for parameter in self._order)
+        return tuple(self._of(parameter) for parameter in self._order)
 
-    def _slope(self, parameter: Parameter) -> float | None:
-        gates = [
-            one.operation
-            for one in self._circuit.data
-            if any(parameter in getattr(value, "parameters", ()) for value in one.operation.params)
-        ]
-        phase = getattr(self._circuit.global_phase, "parameters", ())
-        if len(gates) != 1 or not isinstance(gates[0], ROTATIONS) or parameter in phase:
-            return None
-        (angle,) = gates[0].params
+    def _of(self, parameter: Parameter) -> Spectrum | None:
         try:
-            slope = float(angle.gradient(parameter))
-        except TypeError:  # an expression: the angle is not linear in it
+            turned = [(slope, step) for slope, step in self._turned(parameter) if slope]
+        except TypeError:
             return None
-        return slope or None
+        unit = common_unit([abs(slope) * step for slope, step in turned])
+        if unit is None:
+            return None
+        degree = round(sum(abs(slope) for slope, _ in turned) / unit)
+        return Spectrum(unit=math.copysign(unit, turned[0][0]), degree=degree)
+
+    def _turned(self, parameter: Parameter) -> Iterator[tuple[float, float]]:
+        """The factor of each angle, and the least frequency in that angle. Raises TypeError."""
+        for one in self._circuit.data:
+            for angle in one.operation.params:
+                if parameter not in getattr(angle, "parameters", ()):
+                    continue
+                if not isinstance(one.operation, ROTATIONS + CONTROLLED):
+                    raise TypeError(one.operation.name)
+                # Raises where an expression is left: the angle is not linear.
+                slope = float(angle.gradient(parameter))
+                yield slope, 0.5 if isinstance(one.operation, CONTROLLED) else 1.0
+
+
+def common_unit(steps: Sequence[float]) -> float | None:
+    """The greatest number of which all are whole multiples, if each is not too large a one."""
+    if not steps:
+        return None
+    least = min(steps)
+    ratios = [Fraction(step / least).limit_denominator(MAX_POINTS) for step in steps]
+    if any(
+        not math.isclose(ratio, step / least, rel_tol=1e-9)
+        for ratio, step in zip(ratios, steps, strict=True)
+    ):
+        return None
+    return least / math.lcm(*(ratio.denominator for ratio in ratios))
 
 
 class QiskitAnsatzReader:

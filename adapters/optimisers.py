@@ -7,7 +7,7 @@ nothing of a generator has to be kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Any, TypeVar
 
@@ -166,35 +166,35 @@ class AdamOptions(StrictContract):
 
 
 class Adam:
-    """Adam on the gradient of the parameter-shift rule (Schuld et al. 2019, arXiv:1811.11184).
+    """Adam on the gradient of the general parameter-shift rule.
 
-    The rule is exact where each parameter turns one rotation exp(-i (a x + b) P / 2): the
-    derivative is a (f(x + pi/2a) - f(x - pi/2a)) / 2. Other circuits are refused. An iteration has
-    2 n + 1 points for n parameters: the point itself, then two for each parameter.
+    The rule is exact where the value is a trigonometric polynomial in each parameter (Wierichs et
+    al. 2022, arXiv:2107.12390, equation 6); of degree 1, one rotation, it is the rule of Schuld et
+    al. 2019, arXiv:1811.11184. Other circuits are refused. An iteration has the point itself, then
+    two points for each parameter and degree.
     """
 
-    version = "adam/1"
+    version = "adam/2"
 
     def evaluations(self, setup: Setup) -> int:
         """Those of the gradient and the point itself, each iteration."""
-        return setup.iterations * (2 * len(setup.initial) + 1)
+        return setup.iterations * self._points(setup)
 
     def begin(self, setup: Setup) -> Asked:
         """The first point and its shifts."""
         options_of(AdamOptions, setup)
-        count = 2 * len(setup.initial) + 1
-        if count > MAX_POINTS:
+        if None in setup.spectrum or len(setup.spectrum) != len(setup.initial):
+            raise InvalidRequest(
+                "optimiser.name",
+                "no parameter-shift rule is known for this circuit",
+                "circuits in which parameters turn rotations by constant factors that are "
+                "multiples of one another, or spsa, cma_es",
+            )
+        if (count := self._points(setup)) > MAX_POINTS:
             raise InvalidRequest(
                 "optimiser.name",
                 f"adam needs {count} points an iteration for {len(setup.initial)} parameters",
                 f"at most {MAX_POINTS} points, or spsa",
-            )
-        if None in setup.slopes or len(setup.slopes) != len(setup.initial):
-            raise InvalidRequest(
-                "optimiser.name",
-                "the parameter-shift rule is not exact for this circuit",
-                "circuits in which each parameter turns one rotation by a constant factor, "
-                "or spsa, cma_es",
             )
         zero = [0.0] * len(setup.initial)
         return self._ask(setup, {"k": 0, "at": list(setup.initial), "mean": zero, "square": zero})
@@ -211,7 +211,12 @@ class Adam:
     def _moved(self, setup: Setup, state: Any, values: Sequence[Measured]) -> dict[str, Any]:
         options = options_of(AdamOptions, setup)
         told = np.array([one.value for one in values[1:]])
-        gradient = self._slopes(setup) * (told[::2] - told[1::2]) / 2
+        gradient = np.zeros(len(setup.initial))
+        # The point itself is the first; each shift has one on either side.
+        for (place, _, weight), rise in zip(
+            self._shifts(setup), told[::2] - told[1::2], strict=True
+        ):
+            gradient[place] += weight * rise
         k = state["k"] + 1
         mean = options.beta1 * np.array(state["mean"]) + (1 - options.beta1) * gradient
         square = options.beta2 * np.array(state["square"]) + (1 - options.beta2) * gradient**2
@@ -226,13 +231,27 @@ class Adam:
 
     def _ask(self, setup: Setup, state: dict[str, Any]) -> Asked:
         at = np.array(state["at"])
-        shifts = np.diag(math.pi / 2 / self._slopes(setup))
-        rows = [at, *(at + sign * shift for shift in shifts for sign in (1, -1))]
+        rows = [at]
+        for place, shift, _ in self._shifts(setup):
+            for sign in (1, -1):
+                rows.append(at.copy())
+                rows[-1][place] += sign * shift
         return Asked(state=state, points=_tuples(rows))
 
     @staticmethod
-    def _slopes(setup: Setup) -> Floats:
-        return np.array(setup.slopes, dtype=np.float64)
+    def _points(setup: Setup) -> int:
+        return 1 + 2 * sum(one.degree for one in setup.spectrum if one is not None)
+
+    @staticmethod
+    def _shifts(setup: Setup) -> Iterator[tuple[int, float, float]]:
+        """The parameter, how far it is shifted to both sides, and the weight of the difference."""
+        for place, one in enumerate(setup.spectrum):
+            if one is None:
+                raise ValueError(f"no spectrum of parameter {place}")
+            for turn in range(one.degree):
+                angle = (2 * turn + 1) * math.pi / (2 * one.degree)
+                weight = (-1) ** turn / (4 * one.degree * math.sin(angle / 2) ** 2)
+                yield place, angle / one.unit, one.unit * weight
 
 
 class CmaOptions(StrictContract):

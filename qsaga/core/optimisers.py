@@ -22,6 +22,21 @@ class Measured(Contract):
     standard_error: float
 
 
+class Spectrum(Contract):
+    """How a value depends on one parameter x: a trigonometric polynomial in ``unit`` times x.
+
+    Args:
+        unit: for one rotation exp(-i (a x + b) P / 2), P a Pauli string, a; for several, what all
+            their factors are multiples of.
+        degree: of the polynomial; 1 for one rotation.
+
+    Source: Wierichs et al. 2022, arXiv:2107.12390, section 2.
+    """
+
+    unit: float
+    degree: int = Field(ge=1)
+
+
 class Setup(Contract):
     """What stays the same for a whole search.
 
@@ -29,15 +44,14 @@ class Setup(Contract):
         initial: where it begins, radians; its length is the number of parameters.
         seed: of everything random.
         iterations: the most that will be asked for.
-        slopes: for each parameter its factor a in the one rotation exp(-i (a x + b) P / 2) that
-            it turns, P a Pauli string; None where the circuit is not so, or was not looked at.
+        spectrum: of each parameter; None where it is not known.
         options: as the caller gave them.
     """
 
     initial: tuple[float, ...]
     seed: int
     iterations: int
-    slopes: tuple[float | None, ...] = ()
+    spectrum: tuple[Spectrum | None, ...] = ()
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -89,8 +103,8 @@ class Ansatz(Protocol):
     def bound(self, values: Sequence[float]) -> Circuit:
         """The circuit at a point."""
 
-    def slopes(self) -> tuple[float | None, ...]:
-        """See ``Setup.slopes``."""
+    def spectrum(self) -> tuple[Spectrum | None, ...]:
+        """See ``Setup.spectrum``."""
 
 
 class AnsatzReader(Protocol):

@@ -18,12 +18,12 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from activities.looping import setup_of
-from adapters.ansatz import QiskitAnsatz, QiskitAnsatzReader
+from adapters.ansatz import QiskitAnsatz, QiskitAnsatzReader, common_unit
 from adapters.circuits import from_qpy, to_qpy
 from adapters.optimisers import BUILT_IN, optimiser
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.loops import LoopRequest
-from qsaga.core.optimisers import MAX_POINTS, Asked, Measured, Setup
+from qsaga.core.optimisers import MAX_POINTS, Asked, Measured, Setup, Spectrum
 from tests.support.loops import GROUND, HYDROGEN, ising_chain, loop, lowest
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "loops"
@@ -36,7 +36,7 @@ def setup(n: int = 2, **changes: Any) -> Setup:
         "initial": tuple([0.8] * n),
         "seed": 3,
         "iterations": 60,
-        "slopes": tuple([1.0] * n),
+        "spectrum": tuple([Spectrum(unit=1.0, degree=1)] * n),
     }
     return Setup(**(given | changes))
 
@@ -117,7 +117,8 @@ def test_spsa_with_blocking_goes_back_from_a_worse_point() -> None:
     slope=st.sampled_from([1.0, -1.0, 2.0, 0.5]),
 )
 def test_the_gradient_of_adam_is_exact_for_rotations(at: list[float], slope: float) -> None:
-    given = setup(2, initial=tuple(at), slopes=(slope, slope))
+    turned = Spectrum(unit=slope, degree=1)
+    given = setup(2, initial=tuple(at), spectrum=(turned, turned))
     one = optimiser("adam")
     asked = one.begin(given)
     assert len(asked.points) == 5
@@ -135,8 +136,8 @@ def test_the_gradient_of_adam_is_exact_for_rotations(at: list[float], slope: flo
     [
         ("spsa", {"options": {"a": -1}}, "optimiser.options.a"),
         ("adam", {"options": {"beta1": 1}}, "optimiser.options.beta1"),
-        ("adam", {"slopes": (1.0, None)}, "optimiser.name"),
-        ("adam", {"initial": (0.0,) * 50, "slopes": (1.0,) * 50}, "optimiser.name"),
+        ("adam", {"spectrum": (Spectrum(unit=1.0, degree=1), None)}, "optimiser.name"),
+        ("adam", {"spectrum": (Spectrum(unit=1.0, degree=25),) * 2}, "optimiser.name"),
         ("cma_es", {"initial": (0.0,)}, "optimiser.name"),
         ("cma_es", {"options": {"population": MAX_POINTS + 1}}, "optimiser.options.population"),
         ("cma_es", {"options": {"tolx": 1}}, "optimiser.options.tolx"),
@@ -212,16 +213,41 @@ def test_the_same_point_is_the_same_bytes_in_every_process() -> None:
 
 
 def test_the_shift_rule_is_offered_where_it_is_exact() -> None:
-    a, b, c, d, e, f = (Parameter(name) for name in "abcdef")
+    a, b, c, d, e, f, g = (Parameter(name) for name in "abcdefg")
     circuit = QuantumCircuit(2)
     circuit.rx(2 * a + 1, 0)
     circuit.rzz(-b, 0, 1)
     circuit.ry(c, 0)
-    circuit.ry(c, 1)
+    circuit.ry(1.5 * c, 1)
     circuit.crx(d, 0, 1)
     circuit.rx(e * e, 0)
     circuit.p(f, 0)
-    assert of(circuit).slopes() == (2.0, -1.0, None, None, None, 1.0)
+    circuit.rx(g, 0)
+    circuit.rx(math.pi * g, 0)
+    circuit.global_phase = 3 * f
+    units = [one and (one.unit, one.degree) for one in of(circuit).spectrum()]
+    assert units == [(2.0, 1), (-1.0, 1), (0.5, 5), (0.5, 2), None, (1.0, 1), None]
+
+
+def test_a_parameter_of_a_gate_of_its_own_has_no_known_spectrum() -> None:
+    a = Parameter("a")
+    inner, circuit = QuantumCircuit(1), QuantumCircuit(1)
+    inner.rx(a, 0)
+    circuit.append(inner.to_gate(), [0])
+    assert of(circuit).spectrum() == (None,)
+
+
+@given(
+    unit=st.sampled_from([1.0, 0.37, 2e-3, 41.0]),
+    times=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+)
+def test_whole_multiples_have_their_greatest_unit(unit: float, times: list[int]) -> None:
+    assert common_unit([unit * one for one in times]) == pytest.approx(unit * math.gcd(*times))
+
+
+def test_numbers_without_a_common_unit_have_none() -> None:
+    assert common_unit([1.0, math.sqrt(2)]) is None
+    assert common_unit([1.0, 1.0 + 1e-6]) is None
 
 
 def test_the_shift_rule_is_exact_on_a_real_circuit() -> None:
@@ -232,6 +258,11 @@ def test_the_shift_rule_is_exact_on_a_real_circuit() -> None:
     circuit.rxx(2 * angles[1], 0, 1)
     circuit.p(0.5 * angles[2], 1)
     circuit.h(1)
+    circuit.crx(angles[0], 0, 1)
+    circuit.ry(-1.5 * angles[1], 1)
+    circuit.cp(angles[2], 1, 0)
+    circuit.u(angles[0], 0.3 + angles[2], angles[1], 0)
+    circuit.cry(2 * angles[1], 1, 0)
     ansatz = of(circuit)
     operator = SparsePauliOp.from_list(list(HYDROGEN.items()))
 
@@ -240,13 +271,35 @@ def test_the_shift_rule_is_exact_on_a_real_circuit() -> None:
         return float(Statevector(bound).expectation_value(operator).real)
 
     at, h = (0.3, 0.7, -0.4), 1e-5
-    given = setup(3, initial=at, slopes=ansatz.slopes())
+    given = setup(3, initial=at, spectrum=ansatz.spectrum())
     one = optimiser("adam")
     asked = one.begin(given)
     state: Any = one.tell(given, asked.state, told(asked.points, energy)).state
     steps = np.eye(3) * h
     numeric = [(energy(at + step) - energy(at - step)) / (2 * h) for step in steps]
     assert np.array(state["mean"]) / 0.1 == pytest.approx(numeric, abs=1e-8)
+
+
+def test_adam_finds_the_angles_of_qaoa() -> None:
+    """On an even ring depth 1 cuts 3/4 of the edges (Farhi et al. 2014, arXiv:1411.4028)."""
+    gamma, beta = Parameter("gamma"), Parameter("beta")
+    circuit = QuantumCircuit(4)
+    circuit.h(range(4))
+    for vertex in range(4):
+        circuit.rzz(gamma, vertex, (vertex + 1) % 4)
+    circuit.rx(2 * beta, range(4))
+    ansatz = of(circuit)
+    assert [one and one.degree for one in ansatz.spectrum()] == [4, 4]
+    ring = SparsePauliOp.from_list([(edge, 1.0) for edge in ("IIZZ", "IZZI", "ZZII", "ZIIZ")])
+
+    def energy(at: Sequence[float]) -> float:
+        bound = from_qpy(base64.b64decode(ansatz.bound(at).source))
+        return float(Statevector(bound).expectation_value(ring).real)
+
+    start = setup(2, initial=(0.3, 0.4), spectrum=ansatz.spectrum(), options={"rate": 0.05})
+    rounds, end = search("adam", start, energy)
+    assert {len(one.points) for one in rounds} == {17}
+    assert energy(end) == pytest.approx(-2.0, abs=0.01)
 
 
 @pytest.mark.parametrize(
