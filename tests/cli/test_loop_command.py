@@ -23,7 +23,7 @@ def test_hydrogen_from_the_command_line(qsaga, stage) -> None:
     assert "best -1.8" in ended.err
     shown = qsaga("show", "examples/loop/vqe-h2")
     assert shown.code == 0
-    for words in ("measured anew at the end", "theta =", "completed", "adam/1"):
+    for words in ("measured anew at the end", "theta =", "completed", "adam/2"):
         assert words in shown.out
     assert json.loads(qsaga("watch", "examples/loop/vqe-h2", "--json").out) == result
     assert "had ended already" in qsaga("cancel", "examples/loop/vqe-h2").out

@@ -78,7 +78,7 @@ async def test_the_energy_of_hydrogen_on_the_simulator(dev: Stack) -> None:
     assert result.sources == {Rung.SIMULATOR: len(points(result.iterations))}
     assert result.cost.quantum_seconds == 0
     assert result.parameters == ("theta",)
-    assert result.software["optimiser"] == "adam/1"
+    assert result.software["optimiser"] == "adam/2"
 
 
 async def test_a_magnet_on_the_simulator_by_cma_es(dev: Stack) -> None:
