@@ -121,7 +121,9 @@ class JobHandle(Decidable):
                     + (f": it was deleted at {record.forgotten}" if record.forgotten else "")
                 ) from None
             return account
-        run_ids = [attempt.run_id for attempt in result.attempts if attempt.run_id]
+        # A result of before it told its runs has them in its attempts, some twice.
+        attempted = (attempt.run_id for attempt in result.attempts)
+        run_ids = result.runs or tuple(dict.fromkeys(tag for tag in attempted if tag))
         reports = [report for run_id in run_ids if (report := await self._run_report(run_id))]
         accounts = [report.account for report in reports if report.account]
         return JobAccount(

@@ -160,7 +160,7 @@ class HardwareRung:
     async def _run(
         self, admission: Admission, encoded: Encoded, patience: Callable[[], float]
     ) -> Raw:
-        run_id = self._new_run_id(admission)
+        run_id = submission_tag(admission.deployment, self._log.job_id, len(self._runs))
         starting = asyncio.ensure_future(self._start_run(run_id, admission, encoded))
         try:
             run = await asyncio.shield(starting)
@@ -197,10 +197,6 @@ class HardwareRung:
         await workflow.wait_condition(lambda: reported() or late.done())
         if not reported():
             raise TimeoutError
-
-    def _new_run_id(self, admission: Admission) -> str:
-        self._log.run_id = submission_tag(admission.deployment, self._log.job_id, len(self._runs))
-        return self._log.run_id
 
     async def _raw_of(self, run_id: str, run: asyncio.Future[Any]) -> Raw:
         try:
@@ -245,6 +241,7 @@ class HardwareRung:
             queues=admission.queues,
         )
         self._run_requests[tag] = request
+        self._log.runs.append(tag)
         self._runs[tag] = run = await self._run_of(request)
         return run
 

@@ -53,7 +53,8 @@ class JobLog:
         self.transitions = [Transition(state=self.state, at=at)]
         self.decision: Decision | None = None
         self.rung: Rung | None = None
-        self.run_id: str | None = None
+        self.runs: list[str] = []
+        self._told_runs = 0
         self.attempts: list[Attempt] = []
         self.timings: list[LayerTiming] = []
         self.costs: list[Cost] = []
@@ -85,6 +86,11 @@ class JobLog:
             ]
         )
 
+    @property
+    def run_id(self) -> str | None:
+        """The latest run that was begun."""
+        return self.runs[-1] if self.runs else None
+
     def answered(self, raw: Raw, verified: Verified) -> None:
         """A rung answered and its answer stood the check; the best one is served."""
         answer = verified.answer
@@ -92,7 +98,7 @@ class JobLog:
         self.beside.append((raw, verified))
         if self.best is None or better(answer, self.best[1].answer):
             self.best = (raw, verified)
-        self.attempts.append(
+        self._attempted(
             Attempt(rung=raw.rung, outcome="answered", run_id=raw.run_id, objective=objective)
         )
 
@@ -105,20 +111,28 @@ class JobLog:
     def topped_up(self, raw: Raw, verified: Verified) -> None:
         """More shots were bought for the answer."""
         self.best = self.beside[-1] = (raw, verified)
+        self._told_runs = len(self.runs)
 
     def rung_abandoned(self, rung: Rung, reason: str) -> None:
         """A rung was left while it worked."""
-        self.attempts.append(
+        self._attempted(
             Attempt(rung=rung, outcome="abandoned", reason=reason, run_id=self._run_of(rung))
         )
 
     def _run_of(self, rung: Rung) -> str | None:
-        return self.run_id if rung in HARDWARE_RUNGS else None
+        """The run of an attempt that ends now; None if it ends before its run began."""
+        begun = rung in HARDWARE_RUNGS and len(self.runs) > self._told_runs
+        return self.run_id if begun else None
+
+    def _attempted(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+        if attempt.rung in HARDWARE_RUNGS:
+            self._told_runs = len(self.runs)
 
     def rung_ended(self, rung: Rung, end: LayerEnded) -> None:
         """A rung did not answer."""
         self.last_end = end
-        self.attempts.append(
+        self._attempted(
             Attempt(
                 rung=rung,
                 outcome="timed_out" if end.timed_out else "failed",
@@ -203,6 +217,7 @@ class JobLog:
             provenance=self._provenance() if served else None,
             decision=self.decision,
             attempts=tuple(self.attempts),
+            runs=tuple(self.runs),
             comparison=self._comparison() if served else None,
             compensations=tuple(
                 self._compensation(run, closed_accounts) for run in self.open_accounts

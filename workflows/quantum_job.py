@@ -285,6 +285,7 @@ class QuantumJob(Decidable):
                     self._hardware.forecast,
                     lambda: self._time.left() - checking_reserve(self._request.budgets),
                 )
+                self._log.raws.append(more)
                 raw = await self._watch.step(
                     Layer.POSTPROCESS,
                     self._time.of(Layer.POSTPROCESS),

@@ -271,7 +271,10 @@ class Comparison(Contract):
 
 
 class JobResult(Contract):
-    """How a job ended. Either ``answer`` or ``unanswered`` is set, never both."""
+    """How a job ended. Either ``answer`` or ``unanswered`` is set, never both.
+
+    ``runs`` are the hardware runs that were begun, in their order; each has an account.
+    """
 
     schema_version: Literal["1"] = "1"
     job_id: str
@@ -284,6 +287,7 @@ class JobResult(Contract):
     provenance: Provenance | None = None
     decision: Decision | None = None
     attempts: tuple[Attempt, ...] = ()
+    runs: tuple[str, ...] = ()
     comparison: Comparison | None = None
     compensations: tuple[Compensation, ...] = ()
     transitions: tuple[Transition, ...] = ()

@@ -89,9 +89,8 @@ class Stack:
     async def settled(self, result: JobResult) -> None:
         """Wait until every hardware run of the job has closed its account."""
         async with self.skipping_time():
-            for attempt in result.attempts:
-                if attempt.run_id:
-                    await the_end(self.temporal.get_workflow_handle(attempt.run_id).result)
+            for run in result.runs:
+                await the_end(self.temporal.get_workflow_handle(run).result)
 
     @staticmethod
     def run_id(result: JobResult) -> str:

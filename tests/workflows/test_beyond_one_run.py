@@ -13,11 +13,15 @@ from temporalio.testing import WorkflowEnvironment
 
 from adapters.annealing import NealSolver
 from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.core.jobs import submission_tag
+from qsaga.core.operations import Forget
 from qsaga.core.outcome import BEST_SERVED
 from qsaga.core.results import Confidence, EstimateAnswer, OptimiseAnswer
+from qsaga.core.runs import JobAccount
 from qsaga.core.states import JobState, Rung
 from tests.support.ladders import answered, estimate, files_in, with_policy
-from tests.support.stack import abilene
+from tests.support.scheduled import until
+from tests.support.stack import Stack, abilene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -123,6 +127,16 @@ async def test_what_a_lost_solver_has_found_is_served(
         assert taken < 5.0
 
 
+async def the_account_is_true(stack: Stack, emulator: EmulatorProcess, job_id: str) -> JobAccount:
+    """The charges are those of the emulator's jobs, each once, and its runs are all closed."""
+    account = await stack.client.job(job_id).account()
+    charged = sum(job["charged_seconds"] for job in emulator.control.jobs())
+    assert sum(charge.cost.quantum_seconds for charge in account.charges) == charged
+    assert account.closed
+    assert [report.run_id for report in account.runs] == list(account.result.runs)
+    return account
+
+
 async def test_the_shots_that_an_answer_lacks_are_bought(
     dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
 ) -> None:
@@ -142,7 +156,15 @@ async def test_the_shots_that_an_answer_lacks_are_bought(
         charged = sum(job["charged_seconds"] for job in jobs)
         assert sum(charge.cost.quantum_seconds for charge in record.charges) == charged
         assert result.cost.quantum_seconds == charged
+        account = await the_account_is_true(stack, emulator, result.job_id)
+        assert len(result.runs) == 2
         await stack.keep_history("topped_up.job", result.job_id)
+        outputs = [report.raw.result for report in account.runs if report.raw]
+        assert len({stack.parts.artefacts.get(each) for each in outputs}) == 2
+        await stack.client.operate(Forget(job_id=result.job_id, why="test"), by="ops")
+        for each in outputs:
+            with pytest.raises(KeyError):
+                stack.parts.artefacts.get(each)
 
 
 async def test_an_answer_without_a_budget_for_more_shots_stands(
@@ -157,4 +179,31 @@ async def test_an_answer_without_a_budget_for_more_shots_stands(
         assert result.answer.standard_errors[0] > 0.05 * 1.1
         assert answered(result) == [(Rung.HARDWARE, "answered"), (Rung.HARDWARE, "failed")]
         assert "leave nothing of the budgets" in result.attempts[1].reason
+        assert result.attempts[1].run_id is None
+        assert len(result.runs) == 1
         await stack.books_are_clean()
+        await the_account_is_true(stack, emulator, result.job_id)
+
+
+async def test_a_job_that_is_cancelled_while_more_shots_are_bought_accounts_for_both_runs(
+    dev_env: WorkflowEnvironment, emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    ladders = {"estimate": ["hardware", "simulator"]}
+    async with with_policy(dev_env, emulator, tmp_path, ladders, "top_ups = 1") as stack:
+        request = estimate()
+        second = submission_tag(stack.settings.deployment, request.job_id, 1)
+        emulator.control.set_plan({"on": "submit", "do": "answer", "status": 503, "tag": second})
+        handle = await stack.client.start(request)
+
+        async def begun() -> bool:
+            return (await handle.progress()).job.run_id == second
+
+        await until("a second run", begun)
+        await handle.cancel()
+        result = await handle.result()
+        emulator.control.set_plan()
+        assert result.state is JobState.CANCELLED
+        assert len(result.runs) == 2
+        await stack.settled(result)
+        await stack.books_are_clean()
+        await the_account_is_true(stack, emulator, result.job_id)
