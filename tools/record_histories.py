@@ -20,6 +20,11 @@ TOLD = (
     "watcher",
     "sessions",
     "ladder",
+    "beyond_one_run",
+    "manual_rung",
+    "exact",
+    "gate",
+    "operations",
     "loops",
     "loops_asked",
 )

@@ -32,7 +32,9 @@ from temporalio.worker._workflow import _WorkflowWorker
 import worker
 from activities.running import Running
 from adapters.artefacts import FolderArtefacts
+from adapters.cache import FolderCache
 from adapters.ibm import IBMProvider
+from adapters.incumbents import FolderIncumbents
 from adapters.sql import SqlAuditLog, SqlJobRecords, SqlLedger, SqlSessionRecords, SqlSubmissions
 from qsaga.payloads import FolderDriver
 from qsaga.settings import Settings
@@ -49,6 +51,8 @@ PORTS: dict[str, type] = {
     "audit": SqlAuditLog,
     "artefacts": FolderArtefacts,
     "payloads": FolderDriver,
+    "incumbents": FolderIncumbents,
+    "cache": FolderCache,
 }
 
 

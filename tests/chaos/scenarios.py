@@ -66,6 +66,8 @@ LADDERS: Mapping[str, tuple[str, ...]] = {
     "sample": ("hardware", "simulator"),
     "estimate": ("hardware", "simulator"),
 }
+PRICE = Decimal("1.60")
+"""USD for a quantum second."""
 POLICY = """
 version = "chaos"
 {terms}
@@ -77,9 +79,9 @@ quantum_seconds_overhead = 0.5
 [hardware.prices.default]
 per_quantum_second = "1000.00"
 [hardware.prices.{backend}]
-per_quantum_second = "1.60"
+per_quantum_second = "{price}"
 [hardware.prices.{spare}]
-per_quantum_second = "1.60"
+per_quantum_second = "{price}"
 [[rules]]
 name = "hardware"
 route = "hardware"
@@ -210,6 +212,7 @@ class Scenario:
             ladders="\n".join(f"{verb} = {list(rungs)}" for verb, rungs in ladders.items()),
             backend=backend,
             spare=SPARE,
+            price=PRICE,
         )
 
     def requests(self, backend: str, key: str) -> list[JobRequest]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from qsaga.core.states import JobState, Rung
+from tests.chaos.books import wrong_money
 from tests.chaos.counting import Booked, Ended, Truth
 from tests.chaos.scenarios import Scenario
 from tests.chaos.verdict import COUNTS, Seen, Told, counted
@@ -82,3 +84,20 @@ def test_remote_jobs_are_counted_for_each_run() -> None:
 def test_sessions_left_open_and_workers_that_died_unasked_are_counted() -> None:
     seen = replace(RIGHT, open_sessions=("s-1",), unasked=("a worker ended with 1",))
     assert wrong(truth("run-1", "run-2"), seen) == {"lost": 1, "orphan_remote_jobs": 1}
+
+
+@pytest.mark.parametrize(
+    ("charges", "spent", "words"),
+    [
+        ([("j1", 3.0, "4.80"), ("j2", 0.0, "0")], "4.80", []),
+        ([("j1", 3.0, Decimal("4.8"))], "4.8", []),
+        ([("j1", 3.0, "3.20")], "4.80", ["j1"]),
+        ([("j1", 3.0, "4.80")], "9.60", ["ledger"]),
+    ],
+)
+def test_money_is_counted_as_seconds_are(
+    charges: list[tuple[str, float, str]], spent: str, words: list[str]
+) -> None:
+    found = wrong_money(charges, Decimal(spent))
+    assert len(found) == len(words)
+    assert all(word in line for word, line in zip(words, found, strict=True))

@@ -1,5 +1,6 @@
 """Recorded histories of every branch still replay: no edit may break a job under way."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from temporalio.worker import Replayer
 
 from qsaga.payloads import data_converter
 from qsaga.settings import Settings
+from tests.workflows.test_contracts import CONTRACTS
 from worker import workflow_runner
 from workflows.identified import IdentifiedWorkflows
 from workflows.registered import WORKFLOWS
@@ -36,9 +38,17 @@ BRANCHES = {
     "failed_remote.run",
     "guarded.job",
     "guarded.run",
+    "gate_passed.job",
+    "gate_refused.job",
     "hedged_completed.job",
     "hedged_in_queue.job",
+    "incumbent.job",
+    "learned.job",
     "manual.job",
+    "other_backend.job",
+    "planned.plan",
+    "proven.job",
+    "replaced.session",
     "topped_up.job",
     "late.job",
     "late.run",
@@ -59,13 +69,31 @@ BRANCHES = {
     "timed_out_retrieval.run",
     "timed_out_simulate.job",
     "timed_out_submit.run",
+    "told.operation",
     "told.run",
+    "waits.watch",
     "watched.run",
 }
 
 
 def test_every_branch_is_recorded() -> None:
     assert {path.stem for path in HISTORIES} >= BRANCHES, "run `make record-histories`"
+
+
+def test_every_workflow_and_step_is_in_a_history() -> None:
+    workflows: set[str | None] = set()
+    steps: set[str | None] = set()
+    for path in HISTORIES:
+        for event in json.loads(path.read_text())["history"]["events"]:
+            started = event.get("workflowExecutionStartedEventAttributes", {})
+            workflows.add(started.get("workflowType", {}).get("name"))
+            scheduled = event.get("activityTaskScheduledEventAttributes", {})
+            steps.add(scheduled.get("activityType", {}).get("name"))
+            marked = event.get("markerRecordedEventAttributes", {}).get("details", {})
+            for payload in marked.get("data", {}).get("payloads", ()):  # a local activity
+                steps.add(json.loads(base64.b64decode(payload["data"])).get("activity_type"))
+    assert workflows - {None} == {kind.__name__ for kind in WORKFLOWS}
+    assert set(CONTRACTS) - steps == set()
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)

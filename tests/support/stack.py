@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 import worker
@@ -126,9 +126,23 @@ class Stack:
         assert record is not None
         return record
 
-    async def keep_history(self, name: str, workflow_id: str) -> int:
+    async def keep_history(self, name: str, workflow_id: str, run_id: str | None = None) -> int:
         """Number of events; the history is written down when histories are being recorded."""
-        history = await self.temporal.get_workflow_handle(workflow_id).fetch_history()
+        handle = self.temporal.get_workflow_handle(workflow_id, run_id=run_id)
+        return await self._kept(name, handle)
+
+    async def keep_histories(self, **names: str) -> None:
+        """Keep the history of one workflow of each type; visibility has to list it already."""
+        for kind, name in names.items():
+            queue = self.settings.temporal.task_queue
+            query = f"WorkflowType = '{kind}' AND TaskQueue = '{queue}'"
+            one = await anext(self.temporal.list_workflows(query, page_size=1))
+            await self._kept(name, self.temporal.get_workflow_handle(one.id))
+
+    @staticmethod
+    async def _kept(name: str, handle: WorkflowHandle[Any, Any]) -> int:
+        workflow_id = handle.id
+        history = await handle.fetch_history()
         if folder := os.environ.get("QSAGA_RECORD_HISTORIES"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             kept = {"workflow_id": workflow_id, "history": _portable(history.to_json_dict())}

@@ -125,6 +125,7 @@ async def test_what_a_lost_solver_has_found_is_served(
         assert result.provenance.detail["incumbent"] is True
         taken = (result.transitions[-1].at - result.transitions[0].at).total_seconds()
         assert taken < 5.0
+        await stack.keep_history("incumbent.job", result.job_id)
 
 
 async def the_account_is_true(stack: Stack, emulator: EmulatorProcess, job_id: str) -> JobAccount:

@@ -80,6 +80,7 @@ async def test_a_model_too_large_for_every_assignment_is_proven(
         assert files_in(stack.settings.data_dir / "incumbents") == []
         told = await stack.record(result.job_id)
         assert told.result == result
+        await stack.keep_history("proven.job", result.job_id)
         small = await stack.run(abilene(route="exact"))
         assert quality(small).confidence is Confidence.PROVEN_OPTIMAL
         assert "every assignment" in (quality(small).bound_by or "")

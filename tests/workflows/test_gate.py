@@ -57,6 +57,7 @@ async def test_a_circuit_that_beats_guessing_goes_to_hardware(
         assert 0.1 <= said["measured"]["progress"] <= 1
         assert Layer.SIMULATE in [timing.layer for timing in result.timings]
         await stack.settled(result)
+        await stack.keep_history("gate_passed.job", result.job_id)
         await stack.books_are_clean()
 
 
@@ -72,6 +73,7 @@ async def test_a_circuit_that_does_not_is_answered_by_the_next_rung(
         result = await stack.run(abilene(route="hardware", workload=workload))
         assert answered(result) == [(Rung.HARDWARE, "failed"), (Rung.ANNEALING, "answered")]
         await kept_off(stack, result, "of the way from guessing")
+        await stack.keep_history("gate_refused.job", result.job_id)
 
 
 async def test_another_backend_does_not_get_it_either(

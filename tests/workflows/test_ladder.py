@@ -123,6 +123,7 @@ async def test_the_users_estimator_answers(
         )
         assert isinstance(result.answer, EstimateAnswer)
         assert (result.answer.values, result.answer.confidence) == ((0.5,), "unverified")
+        await stack.keep_history("learned.job", result.job_id)
         failed = await stack.run(bell())
         assert answered(failed) == [(Rung.LEARNED, "failed"), (Rung.SIMULATOR, "answered")]
         assert "never seen" in failed.attempts[0].reason
@@ -145,6 +146,7 @@ async def test_another_backend_answers_within_what_is_left(
         assert len(set(runs)) == 2
         await stack.settled(result)
         await stack.books_are_clean()
+        await stack.keep_history("other_backend.job", result.job_id)
         record = await stack.record(result.job_id)
         charged = sum(job["charged_seconds"] for job in control.jobs())
         assert sum(charge.cost.quantum_seconds for charge in record.charges) == charged

@@ -158,6 +158,7 @@ async def test_forgotten_is_forgotten_everywhere(dev: Stack) -> None:
     await dev.client.operate(GetRecord(job_id=result.job_id))
     other = await ended(dev, await dev.run(abilene()))
     await visible(dev, 6)
+    await dev.keep_histories(PlanJob="planned.plan", Operation="told.operation")
     folder = dev.settings.data_dir
     assert mentions(folder, "zaphod")
     report = await dev.client.operate(Forget(job_id=result.job_id, why="asked by the owner"))

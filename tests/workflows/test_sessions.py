@@ -135,6 +135,7 @@ async def test_without_the_budget_for_it_no_session_is_opened(skipping: Stack) -
 async def test_a_session_that_the_provider_has_ended_is_replaced(skipping: Stack) -> None:
     first = await skipping.run(sharing("long", idle_seconds=3000))
     (session,) = truth(skipping)
+    before = await skipping.temporal.get_workflow_handle(owner("long")).describe()
     provider = skipping.parts.provider
     assert provider is not None
     await provider.close_session(session["id"])
@@ -144,6 +145,7 @@ async def test_a_session_that_the_provider_has_ended_is_replaced(skipping: Stack
     assert len(truth(skipping)) == 2
     assert all(one["closed"] is not None for one in truth(skipping))
     await skipping.books_are_clean()
+    await skipping.keep_history("replaced.session", owner("long"), before.run_id)
 
 
 async def test_a_session_whose_owner_was_ended_from_outside_is_closed_by_repair(

@@ -49,6 +49,7 @@ async def test_a_job_that_ends_earlier_than_expected_is_noticed_at_the_next_look
     run = dev.run_id(result)
     assert await _signals(dev, run) == 0, "being told costs no event"
     assert await dev.keep_history("watched.run", run) <= 24 + 6
+    await dev.keep_histories(Watch="waits.watch")
     assert await dev.parts.submissions.watched() == ()
 
 
