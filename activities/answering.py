@@ -18,8 +18,9 @@ from activities.running import server_now
 from qsaga.core.applied import Applied, not_applied, on_hardware
 from qsaga.core.confidence import unverified
 from qsaga.core.contract import ArtefactRef
+from qsaga.core.distance import distance
 from qsaga.core.errors import ResultUnusable
-from qsaga.core.jobs import Estimate, Optimise, Workload, submission_tag
+from qsaga.core.jobs import Estimate, Optimise, Sample, Workload, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
 from qsaga.core.mitigation import for_run
@@ -32,8 +33,8 @@ from qsaga.core.ports import (
 )
 from qsaga.core.records import JobOpening, JobRecords
 from qsaga.core.reduction import Reducer, Reduction
-from qsaga.core.results import Cost, JobResult, OptimiseAnswer
-from qsaga.core.solvers import ClassicalSolver, Incumbents, Simulator
+from qsaga.core.results import Answer, Cost, JobResult, OptimiseAnswer, SampleAnswer
+from qsaga.core.solvers import ClassicalSolver, Distributions, Incumbents, Simulator
 from qsaga.core.states import COMPUTED, HARDWARE_RUNGS, Rung
 from qsaga.core.steps import (
     CloseInput,
@@ -226,10 +227,14 @@ class Verify(VerifyStep):
     """Decode, polish, check against the input."""
 
     def __init__(
-        self, artefacts: ArtefactStore, polisher: Polisher, software: Mapping[str, str]
+        self,
+        artefacts: ArtefactStore,
+        polisher: Polisher,
+        software: Mapping[str, str],
+        distributions: Distributions,
     ) -> None:
         self._artefacts, self._polisher = artefacts, polisher
-        self._software = dict(software)
+        self._software, self._distributions = dict(software), distributions
 
     @activity.defn(name="verify")
     async def verify(self, given: VerifyInput) -> Verified:
@@ -253,7 +258,7 @@ class Verify(VerifyStep):
         if nothing_ran and not isinstance(answer, OptimiseAnswer):
             answer = unverified(answer)  # nothing that could be checked against the circuit
         return Verified(
-            answer=answer,
+            answer=compared(answer, given.workload, origin(raw), self._distributions),
             software=self._software,
             polished=polished,
             postprocessing=postprocessing(given.workload, self._polisher, reduction),
@@ -272,9 +277,23 @@ class Verify(VerifyStep):
             ) from error
 
 
+def compared(answer: Answer, workload: Workload, ran: str, distributions: Distributions) -> Answer:
+    """With the distance of counts from hardware to what their circuit should show."""
+    if not (isinstance(answer, SampleAnswer) and isinstance(workload, Sample)):
+        return answer
+    ideal = distributions.of(workload.circuit) if ran in HARDWARE_RUNGS else None
+    far = None if ideal is None else distance(answer.counts, ideal)
+    return answer if far is None else answer.model_copy(update={"distance": far})
+
+
+def origin(raw: Raw) -> str:
+    """The rung that ran the circuit: an earlier answer keeps it in its details."""
+    return str(raw.detail.get("source", raw.rung))
+
+
 def about_noise(workload: Workload, raw: Raw, output: bytes) -> Applied | None:
     """What was asked about the noise of a device and what was done; None if nothing was."""
-    ran = str(raw.detail.get("source", raw.rung))  # an earlier answer keeps its origin there
+    ran = origin(raw)
     if ran in HARDWARE_RUNGS and raw.result.media == CIRCUIT_RESULT:
         result = CircuitResult.model_validate_json(output)
         return on_hardware(workload.mitigation, result.applied)

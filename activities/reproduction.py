@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from activities.answering import Encode, machine
+from activities.answering import Encode, compared, machine
 from qsaga.core.contract import ArtefactRef, Contract, canonical_json, digest
 from qsaga.core.errors import CompileError, InvalidRequest, ResultUnusable, SolverError
 from qsaga.core.jobs import Workload
@@ -23,8 +23,8 @@ from qsaga.core.ports import (
 )
 from qsaga.core.records import JobRecord
 from qsaga.core.reduction import Reducer, Reduction
-from qsaga.core.results import Answer, Provenance
-from qsaga.core.solvers import Simulator
+from qsaga.core.results import Answer, Provenance, SampleAnswer
+from qsaga.core.solvers import Distributions, Simulator
 from qsaga.core.states import HARDWARE_RUNGS, Rung
 from qsaga.core.steps import Encoded, EncodeInput
 from qsaga.problems.polish import Polisher
@@ -71,6 +71,7 @@ class Reproducer:
         simulator: the one of the simulator rung.
         polisher: as for Verify.
         software: package to version, of this process.
+        distributions: as for Verify.
         reducer: as for Encode.
     """
 
@@ -83,8 +84,10 @@ class Reproducer:
         simulator: Simulator,
         polisher: Polisher,
         software: Mapping[str, str],
+        distributions: Distributions,
         reducer: Reducer | None = None,
     ) -> None:
+        self._distributions = distributions
         self._reducer = reducer
         self._artefacts, self._reader, self._builder = artefacts, reader, builder
         self._recompiler, self._simulator = recompiler, simulator
@@ -257,6 +260,10 @@ class Reproducer:
             )
         except ResultUnusable as error:
             return nothing.model_copy(update={"same": False, "note": str(error)})
+        if isinstance(answer, SampleAnswer) and answer.distance is not None:
+            again = await asyncio.to_thread(
+                compared, again, workload, Rung.HARDWARE, self._distributions
+            )
         return _compared("answer", _digest(answer), _digest(again), "from the kept result")
 
     async def _reduction(self, provenance: Provenance) -> Reduction | None:

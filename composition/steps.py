@@ -108,6 +108,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
     from adapters.aer import AerSimulator
     from adapters.annealing import steepest_descent
     from adapters.ibm import IBMRecompiler
+    from adapters.ideal import ExactDistributions
     from adapters.qaoa import QaoaBuilder
     from adapters.reduction import RoofDuality
     from composition.upkeep import schedules, sweeping
@@ -136,6 +137,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
             AerSimulator(),
             steepest_descent,
             software(),
+            ExactDistributions(),
             RoofDuality(),
         ),
         reconciling=Reconciling(
@@ -243,13 +245,14 @@ def solve_steps(parts: Parts) -> Steps:
     from adapters.aer import AerSimulator
     from adapters.annealing import NealSolver, steepest_descent
     from adapters.cpsat import CpSatSolver
+    from adapters.ideal import ExactDistributions
 
     solver = NealSolver(cores=parts.settings.slots.solver_cores)
     return [
         Solve(parts.artefacts, solver, parts.incumbents, parts.settings.drain).solve,
         Simulate(parts.artefacts, AerSimulator()).simulate,
         Gate(parts.artefacts, AerSimulator()).gate,
-        Verify(parts.artefacts, steepest_descent, software()).verify,
+        Verify(parts.artefacts, steepest_descent, software(), ExactDistributions()).verify,
         Exact(parts.artefacts, CpSatSolver(), parts.incumbents, parts.settings.drain).exact,
         Learned(parts.artefacts, parts.estimator).learned,
     ]

@@ -218,7 +218,9 @@ def _answer(answer: Answer) -> list[Row]:
         case SampleAnswer():
             counted = [(f"counts {name}", _top(counts)) for name, counts in answer.counts.items()]
             width = "" if answer.half_width is None else f", frequencies ± {answer.half_width:.2g}"
-            return [*counted, ("quality", plain(answer.confidence.value) + width)]
+            far = answer.distance
+            off = f", {far.total_variation:.2g} from no noise (TV)" if far else ""
+            return [*counted, ("quality", plain(answer.confidence.value) + width + off)]
         case EstimateAnswer():
             pairs = zip(answer.values, answer.standard_errors, strict=False)
             shown = [f"{value:.5g} ± {error:.2g}" for value, error in pairs]

@@ -83,17 +83,40 @@ class OptimiseAnswer(Contract):
     quality: Quality
 
 
+class Distance(Contract):
+    """How far counts are from what the circuit would show on a device without noise.
+
+    Of the register where it is most. Both are from 0, the same, to 1, nothing in common.
+
+    Args:
+        creg: name of the classical register.
+        hellinger: sqrt(1 - sum of sqrt(p q)), of frequencies p and probabilities q.
+        total_variation: half the sum of ``|p - q|``.
+        chance: total variation that as many shots of a device without noise would have on average.
+        against: what the probabilities are from.
+    """
+
+    creg: str
+    hellinger: float
+    total_variation: float
+    chance: float
+    against: str
+
+
 class SampleAnswer(Contract):
     """Counts for each classical register: bit string (bit 0 rightmost) to number of shots.
 
     ``half_width`` is that of the widest 95 % interval of a frequency: how far, by chance alone, the
     share of an outcome may be from its probability. None where nothing that was run is known.
+    ``distance`` is that of counts from hardware to the circuit's exact distribution, None where
+    that is too much work or cannot be had.
     """
 
     kind: Literal["sample"] = "sample"
     counts: dict[str, dict[str, int]]
     shots: int
     half_width: float | None = None
+    distance: Distance | None = None
     confidence: Confidence = Confidence.SAMPLED
 
 

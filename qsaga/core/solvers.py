@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from qsaga.core.confidence import Proof
+from qsaga.core.jobs import Circuit
 from qsaga.core.ports import CircuitResult, RunSpec
 
 
@@ -23,6 +24,17 @@ class Simulator(Protocol):
         ``calibration`` is that of the backend that the circuit was compiled for, as
         ``Compiled.calibration``; with it only samples are taken. Raises SolverError when the
         circuit is too large, or the noise cannot be read.
+        """
+
+
+class Distributions(Protocol):
+    """Knows what circuits would show on a device without noise."""
+
+    def of(self, circuit: Circuit) -> Mapping[str, Mapping[str, float]] | None:
+        """Probabilities of the outcomes of each register, of those that are not 0.
+
+        None where the circuit is too large for a step that every answer waits for, measures before
+        its end, resets or has conditions. Blocking; called in a thread.
         """
 
 

@@ -43,6 +43,12 @@ def answer_sentences(result: JobResult) -> Iterator[str]:
                     f"By chance alone a frequency is within {answer.half_width:.2g} of the "
                     "probability, 95 times of 100."
                 )
+            if answer.distance is not None:
+                far = answer.distance
+                yield (
+                    f"They are {far.total_variation:.2g} in total variation from what the circuit "
+                    f"shows without noise; by chance alone it would be about {far.chance:.2g}."
+                )
         case EstimateAnswer() as answer:
             pairs = list(zip(answer.values, answer.standard_errors, strict=False))
             told = joined([f"{value:.5g} ± {error:.2g}" for value, error in pairs[:TOLD]])

@@ -25,6 +25,7 @@ from adapters.artefacts import FolderArtefacts
 from adapters.cache import FolderCache
 from adapters.circuits import QiskitCircuitReader
 from adapters.ibm import IBMProvider, IBMRecompiler
+from adapters.ideal import ExactDistributions
 from adapters.incumbents import FolderIncumbents
 from adapters.qaoa import QaoaBuilder
 from ibm_quantum_emulator.process import EmulatorProcess
@@ -94,6 +95,7 @@ class Bench:
             AerSimulator(),
             steepest_descent,
             software or SOFTWARE,
+            ExactDistributions(),
         )
 
     async def hardware(self, request: JobRequest, encoded: Encoded) -> Raw:
@@ -150,7 +152,8 @@ class Bench:
             EncodeInput(workload=request.workload, circuit_wanted=True, max_seconds=60)
         )
         raw = await self.raw(request, encoded, rung)
-        verified = await Verify(self.artefacts, steepest_descent, SOFTWARE).verify(
+        verify = Verify(self.artefacts, steepest_descent, SOFTWARE, ExactDistributions()).verify
+        verified = await verify(
             VerifyInput(workload=request.workload, model=encoded.model, raw=raw)
         )
         kept = {

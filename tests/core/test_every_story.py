@@ -24,6 +24,7 @@ from qsaga.core.results import (
     Compensation,
     Confidence,
     Cost,
+    Distance,
     EstimateAnswer,
     JobResult,
     LayerTiming,
@@ -164,6 +165,15 @@ ANSWERS = st.one_of(
         counts=st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(), max_size=6)),
         shots=st.integers(),
         half_width=st.none() | FLOATS,
+        distance=st.none()
+        | st.builds(
+            Distance,
+            creg=WORDS,
+            hellinger=FLOATS,
+            total_variation=FLOATS,
+            chance=FLOATS,
+            against=WORDS,
+        ),
         confidence=st.sampled_from([Confidence.SAMPLED, Confidence.UNVERIFIED]),
     ),
     st.builds(

@@ -16,6 +16,7 @@ from qsaga.core.results import (
     Compensation,
     Confidence,
     Cost,
+    Distance,
     EstimateAnswer,
     JobStatus,
     Provenance,
@@ -263,6 +264,12 @@ def test_samples_and_values() -> None:
     counts = SampleAnswer(counts={"c": {"00": 6, "11": 4}}, shots=10)
     sentences = told(result(S.ADMITTED, S.DEGRADED, answer=counts))
     assert "Of 10 shots, register c most often read 00 (6 times) and 11 (4 times)." in sentences
+    far = Distance(creg="c", hellinger=0.1, total_variation=0.12, chance=0.05, against="x")
+    noisy = counts.model_copy(update={"distance": far})
+    assert (
+        "They are 0.12 in total variation from what the circuit shows without noise; by chance "
+        "alone it would be about 0.05."
+    ) in told(result(S.ADMITTED, S.DEGRADED, answer=noisy))
     values = EstimateAnswer(values=(0.5, 1), standard_errors=(0.01, 0.02))
     sentences = told(result(S.ADMITTED, S.DEGRADED, answer=values))
     assert "The values are 0.5 ± 0.01 and 1 ± 0.02, each with its standard error." in sentences

@@ -10,7 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.jobs import JobRequest
-from qsaga.core.results import JobResult
+from qsaga.core.results import JobResult, SampleAnswer
 from qsaga.core.states import JobState, Layer, Rung
 from tests.support.ladders import answered, estimate, with_policy
 from tests.support.stack import Stack, abilene, bell
@@ -103,6 +103,10 @@ async def test_what_a_caller_expects_of_a_sample(
         passed = await stack.run(bell(route="hardware", expect_peak=0.4))
         assert answered(passed) == [(Rung.HARDWARE, "answered")]
         assert 0.4 <= gate_of(passed)["measured"]["peak"] <= 0.6
+        assert isinstance(passed.answer, SampleAnswer) and isinstance(refused.answer, SampleAnswer)
+        far = passed.answer.distance
+        assert far is not None and 0 < far.total_variation < 0.3, "the noise of a real machine"
+        assert refused.answer.distance is None, "a simulator is not far from itself"
         without = await stack.run(estimate(route="hardware"))
         assert gate_of(without)["reason"] == "it runs"
         assert len(stack.emulator.control.jobs()) == 2
