@@ -19,7 +19,7 @@ from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from adapters.circuits import from_qpy
 from adapters.noise import noisy
-from qsaga.core.errors import SolverError
+from qsaga.core.errors import InvalidRequest, SolverError
 from qsaga.core.ports import CircuitResult, RunSpec
 
 # What Aer runs itself; whatever else a circuit holds is broken down into these.
@@ -44,11 +44,26 @@ class AerSimulator:
         threads: that one simulation may use; 0 takes every core where that may be worth it.
         shot_noise: False gives expectation values exactly, with standard error 0, whatever
             precision is asked; True draws them with that precision, as a device would.
+        device: that holds the state: ``CPU``, or ``GPU`` where Aer was built for one.
+
+    Raises InvalidRequest, with ``QSAGA_SIMULATOR__DEVICE`` as field, for one that is not there.
     """
 
-    name = "aer"
-
-    def __init__(self, max_qubits: int = 24, threads: int = 0, shot_noise: bool = False) -> None:
+    def __init__(
+        self,
+        max_qubits: int = 24,
+        threads: int = 0,
+        shot_noise: bool = False,
+        device: str = "CPU",
+    ) -> None:
+        if device not in (there := Backend().available_devices()):
+            raise InvalidRequest(
+                "QSAGA_SIMULATOR__DEVICE",
+                f"Aer finds no {device} on this machine",
+                f"{', '.join(there)}, or the package qiskit-aer-gpu in place of qiskit-aer",
+            )
+        self.name = "aer" if device == "CPU" else f"aer-{device.lower()}"
+        self._device = device
         self._max_qubits = max_qubits
         self._shot_noise = shot_noise
         self._threads = threads
@@ -72,6 +87,7 @@ class AerSimulator:
             "max_qubits": self._max_qubits,
             "threads": self._threads,
             "shot_noise": self._shot_noise,
+            "device": self._device,
             "qpy": base64.b64encode(qpy).decode(),
             "spec": spec.model_dump(mode="json"),
             "seed": seed,
@@ -168,7 +184,11 @@ class AerSimulator:
         # Threads of Aer wait for each other by spinning: on a busy machine a circuit of a
         # millisecond takes twenty, and those cores are lost to everybody else.
         short = _amplitudes(circuit) * (spec.shots or 1) <= AMPLITUDES
-        return {"method": METHOD, "max_parallel_threads": self._threads or int(short)}
+        return {
+            "method": METHOD,
+            "device": self._device,
+            "max_parallel_threads": self._threads or int(short),
+        }
 
 
 def _amplitudes(circuit: QuantumCircuit) -> int:
@@ -203,7 +223,8 @@ async def _apart(given: bytes) -> CircuitResult:
 def main() -> int:
     """Simulate what standard input says, for another process."""
     given = json.load(sys.stdin)
-    simulator = AerSimulator(given["max_qubits"], given["threads"], given["shot_noise"])
+    how = {name: given[name] for name in ("max_qubits", "threads", "shot_noise", "device")}
+    simulator = AerSimulator(**how)
     spec = RunSpec.model_validate(given["spec"])
     try:
         calibration = given["calibration"].encode() if given["calibration"] else None

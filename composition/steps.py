@@ -248,10 +248,12 @@ def solve_steps(parts: Parts) -> Steps:
     from adapters.ideal import ExactDistributions
 
     solver = NealSolver(cores=parts.settings.slots.solver_cores)
+    terms = parts.settings.simulator
+    simulator = AerSimulator(terms.max_qubits, device=terms.device)
     return [
         Solve(parts.artefacts, solver, parts.incumbents, parts.settings.drain).solve,
-        Simulate(parts.artefacts, AerSimulator()).simulate,
-        Gate(parts.artefacts, AerSimulator()).gate,
+        Simulate(parts.artefacts, simulator).simulate,
+        Gate(parts.artefacts, simulator).gate,
         Verify(parts.artefacts, steepest_descent, software(), ExactDistributions()).verify,
         Exact(parts.artefacts, CpSatSolver(), parts.incumbents, parts.settings.drain).exact,
         Learned(parts.artefacts, parts.estimator).learned,

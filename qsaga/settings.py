@@ -77,6 +77,19 @@ class SlotSettings(BaseModel):
     target_memory: float = Field(default=0.8, gt=0, le=1)
 
 
+class SimulatorSettings(BaseModel):
+    """What the simulator of the workers that solve runs on.
+
+    ``device`` is that of Aer; ``GPU`` needs its build for them. ``max_qubits`` is what its memory
+    holds: 16 bytes times two to the number of qubits.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: Literal["CPU", "GPU"] = "CPU"
+    max_qubits: int = Field(default=24, ge=1, le=40)
+
+
 SHORTEST = 60.0
 """Seconds: each reconciliation asks the provider for every job of the last days."""
 CLIENT_PAUSES = 15.0
@@ -264,6 +277,7 @@ class Settings(BaseSettings):
     roles: Annotated[tuple[WorkerRole, ...], NoDecode] = ALL_ROLES
     drain: float = Field(default=20.0, ge=0, le=3600)
     slots: SlotSettings = SlotSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
     temporal: TemporalSettings = TemporalSettings()
     ibm: IBMSettings = IBMSettings()
     identity: IdentitySettings = IdentitySettings()

@@ -11,7 +11,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from adapters.aer import AerSimulator
 from adapters.circuits import to_qpy
-from qsaga.core.errors import SolverError
+from qsaga.core.errors import InvalidRequest, SolverError
 from qsaga.core.ports import RunSpec
 
 SAMPLE = RunSpec(verb="sample", shots=2000)
@@ -76,3 +76,22 @@ async def test_refusals() -> None:
     narrow = TILTED.model_copy(update={"observables": ({"Z": 1.0},)})
     with pytest.raises(SolverError, match="cannot run"):
         await AerSimulator().run(to_qpy(tilted()), narrow, seed=1)
+
+
+def test_a_device_that_is_not_there_is_refused_when_a_worker_starts() -> None:
+    assert AerSimulator().name == "aer"
+    with pytest.raises(InvalidRequest, match="Aer finds no GPU") as refused:
+        AerSimulator(device="GPU")
+    assert refused.value.field == "QSAGA_SIMULATOR__DEVICE"
+    assert "CPU" in str(refused.value)
+
+
+async def test_a_simulation_apart_has_the_limits_of_the_one_that_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.measure_all()
+    here = await AerSimulator(max_qubits=3).run(to_qpy(circuit), SAMPLE, seed=3)
+    monkeypatch.setattr("adapters.aer.AMPLITUDES", 0)
+    assert await AerSimulator(max_qubits=3).run(to_qpy(circuit), SAMPLE, seed=3) == here
