@@ -57,6 +57,8 @@ async def serve(settings: Settings) -> None:
         beside.append(
             asyncio.create_task(become_current_if_first(client, deployment_version(settings)))
         )
+    for warning in warnings(settings):
+        logging.getLogger("qsaga").warning(warning)
     logging.getLogger("qsaga").info(
         "worker ready: %s of %s at %s, process %d",
         ", ".join(one.task_queue for one in crew) or "nothing to do",
@@ -73,6 +75,16 @@ async def serve(settings: Settings) -> None:
 
 async def _stopped(stop: asyncio.Event) -> bool:
     return await stop.wait()
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """What an operator should know of these settings before jobs come."""
+    if settings.identity.required and settings.encryption.keys_file is None:
+        return (
+            "callers' tokens are kept in clear in histories, for whoever may read those: set "
+            "QSAGA_ENCRYPTION__KEYS_FILE here and at callers (docs/payloads.md)",
+        )
+    return ()
 
 
 async def prepare(client: Client, settings: Settings, parts: Parts) -> None:

@@ -14,7 +14,14 @@ from temporalio.worker import FixedSizeSlotSupplier, ResourceBasedSlotSupplier
 import worker
 from composition.workers import cores, tuner
 from qsaga.core.roles import ALL_ROLES, ROLE_OF, WorkerRole, role_queues
-from qsaga.settings import IBMSettings, Settings, SlotSettings, TemporalSettings
+from qsaga.settings import (
+    EncryptionSettings,
+    IBMSettings,
+    IdentitySettings,
+    Settings,
+    SlotSettings,
+    TemporalSettings,
+)
 from tools.servers import ROOT
 
 LIGHT = ("qiskit", "qiskit_aer", "qiskit_ibm_runtime", "neal", "dwave")
@@ -106,3 +113,12 @@ def test_computing_is_bounded_by_the_cores_or_by_what_the_machine_bears() -> Non
     assert isinstance(supplier, ResourceBasedSlotSupplier)
     assert (supplier.slot_config.minimum_slots, supplier.slot_config.maximum_slots) == (1, 3)
     assert supplier.tuner_config.target_cpu_usage == 0.5
+
+
+def test_tokens_that_would_be_kept_in_clear_are_told_of(tmp_path: Path) -> None:
+    identity = IdentitySettings(required=True)
+    keys = EncryptionSettings(keys_file=tmp_path / "keys.json")
+    (told,) = worker.warnings(Settings(identity=identity))
+    assert "QSAGA_ENCRYPTION__KEYS_FILE" in told
+    assert worker.warnings(Settings(identity=identity, encryption=keys)) == ()
+    assert worker.warnings(Settings()) == ()
