@@ -80,10 +80,8 @@ async def _stopped(stop: asyncio.Event) -> bool:
 def warnings(settings: Settings) -> tuple[str, ...]:
     """What an operator should know of these settings before jobs come."""
     if settings.identity.required and settings.encryption.keys_file is None:
-        return (
-            "callers' tokens are kept in clear in histories, for whoever may read those: set "
-            "QSAGA_ENCRYPTION__KEYS_FILE here and at callers (docs/payloads.md)",
-        )
+        told = "callers' tokens are kept in clear in histories, for whoever may read those: "
+        return (f"{told}set QSAGA_ENCRYPTION__KEYS_FILE here and at callers (docs/payloads.md)",)
     return ()
 
 
