@@ -42,8 +42,6 @@ from tools.servers import ROOT
 
 SHOTS = 1024
 SIZES, DEPTHS = (8, 12, 16), (1, 2, 3)
-NOISY = (8,)
-"""Variables of the instances that also run on the emulator: noise costs time."""
 KINDS = ("3-regular MaxCut", "dense QUBO")
 AIMS = {"3-regular MaxCut": 0.90, "dense QUBO": 0.87}
 WAYS: Mapping[str, tuple[str, ...]] = {
@@ -180,8 +178,8 @@ def _shots(share: float) -> float | None:
 
 
 def aims(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What was to be reached, and what was."""
-    judged = []
+    """What was to be reached, and what was; ``met`` is None where nothing can be compared."""
+    judged: list[dict[str, Any]] = []
     for kind, aim in AIMS.items():
         at = {
             r["way"]: r for r in table if (r["kind"], r["variables"], r["depth"]) == (kind, 16, 3)
@@ -190,16 +188,21 @@ def aims(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         judged.append({"aim": f"{kind}, 16, p=3: ratio", "at_least": aim, "is": tuned["ratio"]})
         judged.append({"aim": f"{kind}, 16, p=3: seconds", "at_most": 1.0, "is": tuned["seconds"]})
         for peer in PEERS:
-            if peer in at and tuned["ratio"] >= at[peer]["ratio"]:
-                times = round(at[peer]["seconds"] / tuned["seconds"], 1)
-                judged.append(
-                    {"aim": f"{kind}: times faster than {peer}", "at_least": 10.0, "is": times}
-                )
+            judged.append(_faster(f"{kind}: times faster than {peer}", tuned, at.get(peer)))
     for one in judged:
-        one["met"] = (
-            one["is"] >= one["at_least"] if "at_least" in one else one["is"] <= one["at_most"]
-        )
+        if "is" in one:
+            met = one["is"] >= one["at_least"] if "at_least" in one else one["is"] <= one["at_most"]
+            one["met"] = met
     return judged
+
+
+def _faster(aim: str, ours: Mapping[str, Any], peer: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How many times, at a ratio that is no worse."""
+    if peer is None:
+        return {"aim": aim, "met": None, "because": "it did not run"}
+    if ours["ratio"] < peer["ratio"]:
+        return {"aim": aim, "met": None, "because": f"its ratio is better: {peer['ratio']}"}
+    return {"aim": aim, "at_least": 10.0, "is": round(peer["seconds"] / ours["seconds"], 1)}
 
 
 async def measure(asked: argparse.Namespace) -> list[Found]:
@@ -208,15 +211,14 @@ async def measure(asked: argparse.Namespace) -> list[Found]:
     given = [instance(k, n, s) for k in KINDS for n in SIZES for s in range(asked.instances)]
     with ExitStack() as opened:
         peers = [opened.enter_context(QaoaPeer(name)) for name in asked.peers]
-        noisy = opened.enter_context(Noisy()) if asked.noise else None
+        noisy = opened.enter_context(Noisy()) if asked.noisy else None
         for one in given:
             for depth in DEPTHS:
                 for way in WAYS[one.kind]:
                     found.append(await ours(one, depth, way))
-                    if noisy and one.size in NOISY:
+                    if noisy and one.size in asked.noisy:
                         found.append(await ours(one, depth, way, noisy))
-                # Depth 3 is what the aims are about, and what takes the others minutes.
-                if one.seed < asked.peer_instances and depth == max(DEPTHS):
+                if one.seed < asked.peer_instances and depth in asked.peer_depths:
                     found += [peer.run(one, depth) for peer in peers]
             print(f"{one.kind}, {one.size} variables, seed {one.seed}: done", file=sys.stderr)
     return found
@@ -228,7 +230,16 @@ def main() -> int:
     parser.add_argument("--instances", type=int, default=10)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--peer-instances", type=int, default=2)
-    parser.add_argument("--no-noise", dest="noise", action="store_false")
+    # Depth 3 is what the aims are about, and what takes the others minutes.
+    parser.add_argument("--peer-depths", type=int, nargs="*", default=[3], choices=DEPTHS)
+    parser.add_argument(
+        "--noisy",
+        type=int,
+        nargs="*",
+        default=[8],
+        choices=SIZES,
+        help="variables of the instances that also run on the emulator, where noise costs time",
+    )
     asked = parser.parse_args()
     found = asyncio.run(measure(asked))
     table = list(rows(found))
@@ -254,7 +265,7 @@ def main() -> int:
     for aim in aims(table):
         console.print(aim)
     print(target)
-    return int(not all(aim["met"] for aim in aims(table)))
+    return int(any(aim["met"] is False for aim in aims(table)))
 
 
 if __name__ == "__main__":
