@@ -187,8 +187,7 @@ def aims(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         tuned = at["tuned"]
         judged.append({"aim": f"{kind}, 16, p=3: ratio", "at_least": aim, "is": tuned["ratio"]})
         judged.append({"aim": f"{kind}, 16, p=3: seconds", "at_most": 1.0, "is": tuned["seconds"]})
-        for peer in PEERS:
-            judged.append(_faster(f"{kind}: times faster than {peer}", tuned, at.get(peer)))
+        judged += [_faster(f"{kind}: times faster than {p}", tuned, at.get(p)) for p in PEERS]
     for one in judged:
         if "is" in one:
             met = one["is"] >= one["at_least"] if "at_least" in one else one["is"] <= one["at_most"]
