@@ -184,10 +184,11 @@ class Solve(SolveStep):
             model,
             seconds,
             given.seed,
-            start=self._incumbents.get(key) if key else None,
-            better=partial(self._incumbents.put, key) if key else None,
+            start=self._incumbents.begin(key) if key else None,
+            better=leaving.unless_cancelled(partial(self._incumbents.put, key)) if key else None,
             should_stop=leaving.should_stop,
         )
+        leaving.check()
         if key and leaving.should_stop() and leaving.left() > SHORTEST_SOLVE:
             self._incumbents.put(key, found)
             raise handed_back(f"{leaving.left():.1f} s of the solver's time are left")
