@@ -312,11 +312,12 @@ class Close(CloseStep):
             decision=result.decision,
         )
         await self._records.close(result, given.artefacts, opening)
+        kept = await self._records.get(result.job_id)
         if given.account:
-            await self._settle(result, given, at)
+            # A task that closed the job may be turned down: the next one measures other times.
+            await self._settle((kept and kept.result) or result, given, at)
         for key in filter(None, (given.incumbent, given.searched)):
             await asyncio.to_thread(self._incumbents.drop, key)
-        kept = await self._records.get(result.job_id)
         return kept.result if kept and kept.result != result else None
 
     async def _settle(self, result: JobResult, given: CloseInput, at: datetime) -> None:
