@@ -185,10 +185,11 @@ class Solve(SolveStep):
             model,
             seconds,
             given.seed,
-            start=self._incumbents.get(key) if key else None,
-            better=partial(self._incumbents.put, key) if key else None,
+            start=self._incumbents.begin(key) if key else None,
+            better=leaving.unless_cancelled(partial(self._incumbents.put, key)) if key else None,
             should_stop=leaving.should_stop,
         )
+        leaving.check()
         if key and leaving.should_stop() and leaving.left() > SHORTEST_SOLVE:
             self._incumbents.put(key, found)
             raise handed_back(f"{leaving.left():.1f} s of the solver's time are left")
@@ -330,11 +331,12 @@ class Close(CloseStep):
             decision=result.decision,
         )
         await self._records.close(result, given.artefacts, opening)
+        kept = await self._records.get(result.job_id)
         if given.account:
-            await self._settle(result, given, at)
+            # A task that closed the job may be turned down: the next one measures other times.
+            await self._settle((kept and kept.result) or result, given, at)
         for key in filter(None, (given.incumbent, given.searched)):
             await asyncio.to_thread(self._incumbents.drop, key)
-        kept = await self._records.get(result.job_id)
         return kept.result if kept and kept.result != result else None
 
     async def _settle(self, result: JobResult, given: CloseInput, at: datetime) -> None:

@@ -76,10 +76,11 @@ class Exact(ExactStep):
             data,
             seconds,
             given.seed,
-            start=self._incumbents.get(key) if key else None,
-            better=partial(self._incumbents.put, key) if key else None,
+            start=self._incumbents.begin(key) if key else None,
+            better=leaving.unless_cancelled(partial(self._incumbents.put, key)) if key else None,
             should_stop=leaving.should_stop,
         )
+        leaving.check()
         # What is proven needs no second attempt.
         if key and not found.proof.complete and leaving.should_stop() and leaving.left() > SHORTEST:
             if found.samples is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import dimod
 import numpy as np
@@ -38,6 +39,12 @@ class Gate(GateStep):
     @activity.defn(name="gate")
     async def gate(self, given: GateInput) -> GateVerdict:
         """Simulate within the limits, and compare."""
+        began = time.perf_counter()
+        verdict = await self._verdict(given)
+        taken = round(time.perf_counter() - began, 3)
+        return verdict.model_copy(update={"classical_seconds": taken})
+
+    async def _verdict(self, given: GateInput) -> GateVerdict:
         compiled = given.compiled
         if compiled is not None and compiled.calibration is None:
             return not_simulated(given, f"{compiled.facts.backend} tells no calibration")

@@ -89,6 +89,8 @@ class Reserving:
         )
         if decision.hedge is not None:  # in place of the rung, or beside it
             classical += decision.hedge.seconds or budgets.seconds(Layer.SOLVE)
+        if decision.gate is not None:
+            classical += min(decision.gate.seconds, budgets.seconds(Layer.SIMULATE))
         ceiling = decision.forecast.ceiling if decision.forecast else None
         own = Hold(
             key=job,

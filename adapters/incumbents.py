@@ -17,14 +17,23 @@ class FolderIncumbents:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def begin(self, key: str) -> bytes | None:
+        """What is kept; an empty file holds the place for more."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return self.get(key)
+
     def put(self, key: str, samples: bytes) -> None:
-        """Replace what is kept."""
-        write_once(self._path(key), samples)
+        """Replace what is kept, unless it was dropped."""
+        path = self._path(key)
+        if path.exists():
+            write_once(path, samples)
 
     def get(self, key: str) -> bytes | None:
         """What is kept; None if nothing is."""
         try:
-            return self._path(key).read_bytes()
+            return self._path(key).read_bytes() or None
         except FileNotFoundError:
             return None
 

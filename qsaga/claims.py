@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from google.protobuf import json_format
@@ -23,8 +24,15 @@ ENCODED = "__temporal_external_storage_reference"
 """Metadata by which the SDK marks a reference that went through the codec."""
 
 
+class NoSuchPayload(ValueError):
+    """A claim of what is not kept, in a store that answers: waiting does not help.
+
+    A store that does not answer raises something else.
+    """
+
+
 class DeletingDriver(StorageDriver):
-    """A driver whose payloads can be deleted.
+    """A driver whose payloads can be deleted. ``retrieve`` raises NoSuchPayload.
 
     What was stored or used again after ``before`` stays: a workflow at work may refer to it.
     Returned is whether everything that was asked for is gone.
@@ -92,12 +100,16 @@ async def delete_referenced(message: Message, converter: DataConverter, before: 
     """Delete what a message refers to and no workflow id owns; False where it cannot be reached."""
     gone = True
     for payload in payloads_in(message):
-        reference = await reference_in(payload, converter)
+        try:
+            reference = await reference_in(payload, converter)
+        except json_format.ParseError:  # it came from outside, and nothing is kept for it
+            continue
         if reference is None:
             continue
         driver = driver_named(converter, reference.driver_name)
         if isinstance(driver, DeletingDriver):
-            gone = await driver.delete(reference.claim_data, before) and gone
+            with suppress(NoSuchPayload):
+                gone = await driver.delete(reference.claim_data, before) and gone
         else:
             gone = False
     return gone

@@ -1,19 +1,33 @@
-"""Messages that cannot be read: named as bad requests, wherever they come from."""
+"""Messages that cannot be read or fetched: named as bad requests, wherever they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import (
+    DataConverter,
+    SerializationContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
 from temporalio.exceptions import ApplicationError, FailureError
 
-from qsaga.core.errors import InvalidRequest
+from qsaga.claims import NoSuchPayload, driver_named
+from qsaga.core.errors import InvalidRequest, PayloadDamaged
 from qsaga.core.validation import invalid_request
 
 READABLE = "JSON in UTF-8, encoding json/plain"
+OBTAINABLE = "a reference to a payload that is kept in a store of the workers"
+REFUSED = b"qsaga/refused"
+"""Encoding of what stands for a payload that can never be had; its data say why."""
+
+Step = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
 
 
 class NamingConverter(PydanticPayloadConverter):
@@ -28,6 +42,10 @@ class NamingConverter(PydanticPayloadConverter):
         self, payloads: Sequence[Payload], type_hints: list[type] | None = None
     ) -> list[Any]:
         """The values. Raises ApplicationError of type InvalidRequest."""
+        for payload in payloads:
+            if payload.metadata.get("encoding") == REFUSED:
+                why = payload.data.decode(errors="replace")[:500]
+                raise _failure(InvalidRequest("payload", why, OBTAINABLE))
         try:
             values = super().from_payloads(payloads, type_hints)
         except FailureError:
@@ -48,6 +66,87 @@ class NamingConverter(PydanticPayloadConverter):
                 if isinstance(value, bytes):
                     raise _failure(InvalidRequest("payload", "plain bytes", READABLE))
         return values
+
+
+@dataclass(frozen=True)
+class GuardedConverter(DataConverter):
+    """Refuses what is sent to a workflow and can never be had, instead of failing its task.
+
+    Whoever may speak to a workflow may send it a reference to nothing. An error here would have
+    the task tried again for ever, and one that is final would end the workflow. So such a payload
+    is replaced by one that ``NamingConverter`` refuses. What may still come is waited for: of a
+    store that is away, under a key that the file does not have yet. So is everything that a
+    workflow asked for itself, as results of activities and children.
+
+    A replay refuses the same: what is stored is named by its content, and before it is named.
+    """
+
+    addressed: bool = False
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """For a workflow, or an activity."""
+        addressed = isinstance(context, WorkflowSerializationContext)
+        return replace(super().with_context(context), addressed=addressed)
+
+    @property
+    def _at_the_door(self) -> bool:
+        # Workers say which run they decode for; not so for the results of its children.
+        if not self.addressed or self.external_storage is None:
+            return False
+        target = self.external_storage._store_context.target  # noqa: SLF001
+        return isinstance(target, StorageDriverWorkflowInfo) and target.run_id is not None
+
+    async def _decode_reference_payload_sequence(
+        self, payloads: Sequence[Payload]
+    ) -> list[Payload]:
+        step = super()._decode_reference_payload_sequence
+        return await self._each(step, payloads, (PayloadDamaged, RuntimeError))
+
+    async def _external_retrieve_payload_sequence(
+        self, payloads: Sequence[Payload]
+    ) -> list[Payload]:
+        step = super()._external_retrieve_payload_sequence
+        return await self._each(step, self._followable(payloads), (NoSuchPayload,))
+
+    async def _decode_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return await self._each(super()._decode_payload_sequence, payloads, (PayloadDamaged,))
+
+    async def _each(
+        self, step: Step, payloads: Sequence[Payload], final: tuple[type[Exception], ...]
+    ) -> list[Payload]:
+        if not self._at_the_door:
+            return await step(payloads)
+
+        async def one(payload: Payload) -> Payload:
+            try:
+                return (await step([payload]))[0]
+            except final as error:
+                return _refused(error)
+
+        return list(await asyncio.gather(*map(one, payloads)))
+
+    def _followable(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Payloads whose references name a store."""
+        if not self._at_the_door:
+            return list(payloads)
+        return [
+            _refused(why) if (why := self._dead_end(payload)) else payload for payload in payloads
+        ]
+
+    def _dead_end(self, payload: Payload) -> str:
+        """Why a reference leads to no store; empty if it does, or if it is a payload itself."""
+        storage = self.external_storage
+        try:
+            reference = storage._decode_reference(payload) if storage else None  # noqa: SLF001
+        except Exception as error:  # noqa: BLE001 - nothing is fetched here: it is the reference
+            return f"a reference that cannot be read: {error}"
+        if reference is None or driver_named(self, reference.driver_name) is not None:
+            return ""
+        return f"a reference to a store {reference.driver_name!r} that the workers do not have"
+
+
+def _refused(why: object) -> Payload:
+    return Payload(metadata={"encoding": REFUSED}, data=str(why).encode())
 
 
 def _named(error: ValidationError, hints: Sequence[type]) -> InvalidRequest:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from temporalio.api.common.v1 import Payload
 from temporalio.common import HeaderCodecBehavior
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
@@ -31,14 +30,16 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
-from qsaga.claims import DeletingDriver
+from qsaga.claims import DeletingDriver, NoSuchPayload
 from qsaga.core.errors import InvalidRequest, UnknownKey
-from qsaga.decoding import NamingConverter
+from qsaga.decoding import GuardedConverter, NamingConverter
 from qsaga.keyring import ENCODING, KEY_ID, KeyRing
 from qsaga.settings import Settings
 
 HASH = re.compile(r"[0-9a-f]{64}")
 OWNER = re.compile(r"[0-9a-f]{32}")
+PAYLOADS = "payloads"
+"""Folder of the data folder."""
 SEALED_SMALLER = 1024
 """Bytes that encryption adds at most: from the threshold less these, content may lie outside."""
 
@@ -122,7 +123,20 @@ class FolderDriver(DeletingDriver):
     ) -> list[Payload]:
         """Read the payloads back."""
         paths = [self._path(claim.claim_data) for claim in claims]
-        return [Payload.FromString(await asyncio.to_thread(path.read_bytes)) for path in paths]
+        return [Payload.FromString(await asyncio.to_thread(self._read, path)) for path in paths]
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            # Without the folder, the shared disk is away. With it, the file was never written: a
+            # claim is given only for what has been. The second look is for a disk that came back.
+            if not self._folder.is_dir():
+                raise
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise NoSuchPayload(f"nothing is kept as {path.name}") from None
 
     async def delete(self, claim: Mapping[str, str], before: datetime) -> bool:
         """Delete the file of a claim of an earlier release."""
@@ -146,7 +160,7 @@ class FolderDriver(DeletingDriver):
         sha256, owner = claim.get("sha256", ""), claim.get("owner")
         # A claim may come from outside: it must not lead out of the folder.
         if not HASH.fullmatch(sha256) or not (owner is None or OWNER.fullmatch(owner)):
-            raise ValueError("a claim that names no payload of this folder")
+            raise NoSuchPayload("a claim that names no payload of this folder")
         folder = self._folder / sha256[:2] if owner is None else self._of(owner)
         return folder / sha256
 
@@ -172,8 +186,7 @@ def data_converter(settings: Settings) -> DataConverter:
         driver_selector=lambda *_: chosen,
         payload_size_threshold=settings.payload_threshold,
     )
-    converter = replace(
-        pydantic_data_converter,
+    converter = GuardedConverter(
         payload_converter_class=NamingConverter,
         external_storage=storage,
         payload_codec=_codec(settings),
@@ -195,7 +208,7 @@ def header_codec(settings: Settings) -> HeaderCodecBehavior:
 
 def _drivers(settings: Settings) -> dict[str, StorageDriver]:
     payloads = settings.payloads
-    drivers: dict[str, StorageDriver] = {"folder": FolderDriver(settings.data_dir / "payloads")}
+    drivers: dict[str, StorageDriver] = {"folder": FolderDriver(settings.data_dir / PAYLOADS)}
     if payloads.s3_bucket:
         try:
             from qsaga.buckets.s3 import s3_driver

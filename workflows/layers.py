@@ -199,6 +199,7 @@ class Stopwatch:
             if is_cancelled_exception(error):
                 raise asyncio.CancelledError from error
             ended = layer_ended(layer, error, seconds if budget is None else budget)
+            ended.__cause__ = error
         if budget is None:
             self.note(layer, (workflow.now() - began).total_seconds(), rung)
         if ended is not None:

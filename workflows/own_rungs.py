@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from temporalio import workflow
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.timing import solver_limit, solver_seconds
     from workflows.hardware_rung import circuit_of
     from workflows.layers import Allowance, LayerEnded, Stopwatch
+    from workflows.spending import Spending
 
 INCUMBENT, LEAST = 5.0, 0.5
 """Seconds to fetch what a solver has found so far: half of what is left, within these."""
@@ -37,10 +39,14 @@ class OwnRungs:
         request: the job's.
         watch: takes the time.
         time: what the job may use of it.
+        spending: where what is computed is booked, whatever comes of it.
     """
 
-    def __init__(self, request: JobRequest, watch: Stopwatch, time: Allowance) -> None:
+    def __init__(
+        self, request: JobRequest, watch: Stopwatch, time: Allowance, spending: Spending
+    ) -> None:
         self._request, self._watch, self._time = request, watch, time
+        self._spending = spending
         self.incumbent = self.searched = ""
         self._hedge: asyncio.Task[Raw] | None = None
         self._hedging = False
@@ -98,12 +104,18 @@ class OwnRungs:
     # --- the rungs -----------------------------------------------------------------------------
 
     async def _simulate(self, encoded: Encoded) -> Raw:
-        return await self._watch.step(
-            Layer.SIMULATE,
-            self._time.of(Layer.SIMULATE),
-            SimulateStep.simulate,
-            SimulateInput(circuit=circuit_of(encoded), spec=encoded.spec, seed=self._request.seed),
-            rung=Rung.SIMULATOR,
+        budget = self._time.of(Layer.SIMULATE)
+        return await self._paid(
+            budget,
+            self._watch.step(
+                Layer.SIMULATE,
+                budget,
+                SimulateStep.simulate,
+                SimulateInput(
+                    circuit=circuit_of(encoded), spec=encoded.spec, seed=self._request.seed
+                ),
+                rung=Rung.SIMULATOR,
+            ),
         )
 
     async def _anneal(self, encoded: Encoded, wanted: float | None = None) -> Raw:
@@ -112,12 +124,15 @@ class OwnRungs:
         # Of this model: the key may have belonged to a job that asked for something else.
         self.incumbent = digest(self._request.job_id, given.model.sha256)
         try:
-            return await self._watch.step(
-                Layer.SOLVE,
-                solver_limit(self._request.budgets, self._time.left(), seconds),
-                SolveStep.solve,
-                given.model_copy(update={"key": self.incumbent}),
-                rung=Rung.ANNEALING,
+            return await self._paid(
+                seconds,
+                self._watch.step(
+                    Layer.SOLVE,
+                    solver_limit(self._request.budgets, self._time.left(), seconds),
+                    SolveStep.solve,
+                    given.model_copy(update={"key": self.incumbent}),
+                    rung=Rung.ANNEALING,
+                ),
             )
         except LayerEnded as end:
             if end.timed_out and (found := await self._left_behind()):
@@ -137,12 +152,15 @@ class OwnRungs:
         given = _to_solve(encoded, seconds, self._request.seed)
         # Not where the annealer keeps its own: a hedge may be at work on the same model.
         self.searched = digest(self._request.job_id, "exact", given.model.sha256)
-        return await self._watch.step(
-            Layer.SOLVE,
-            solver_limit(self._request.budgets, self._time.left(), seconds),
-            ExactStep.exact,
-            given.model_copy(update={"key": self.searched, "reduction": encoded.reduction}),
-            rung=Rung.EXACT,
+        return await self._paid(
+            seconds,
+            self._watch.step(
+                Layer.SOLVE,
+                solver_limit(self._request.budgets, self._time.left(), seconds),
+                ExactStep.exact,
+                given.model_copy(update={"key": self.searched, "reduction": encoded.reduction}),
+                rung=Rung.EXACT,
+            ),
         )
 
     async def _cached(self, admission: Admission) -> Raw:
@@ -166,13 +184,22 @@ class OwnRungs:
 
     async def _learned(self, encoded: Encoded) -> Raw:
         budget = self._time.of(Layer.SOLVE)
-        return await self._watch.step(
-            Layer.SOLVE,
+        return await self._paid(
             budget,
-            LearnedStep.learned,
-            LearnedInput(workload=self._request.workload, model=encoded.model, seconds=budget),
-            rung=Rung.LEARNED,
+            self._watch.step(
+                Layer.SOLVE,
+                budget,
+                LearnedStep.learned,
+                LearnedInput(workload=self._request.workload, model=encoded.model, seconds=budget),
+                rung=Rung.LEARNED,
+            ),
         )
+
+    async def _paid(self, most: float, computing: Awaitable[Raw]) -> Raw:
+        with self._spending.unless_answered(most):
+            raw = await computing
+        self._spending.book(raw.cost.classical_seconds)
+        return raw
 
 
 def _to_solve(encoded: Encoded, seconds: float, seed: int) -> SolveInput:

@@ -49,6 +49,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.manual_rung import ManualRung
     from workflows.own_rungs import OwnRungs
     from workflows.simulator_gate import SimulatorGate
+    from workflows.spending import Spending
 
 NO_JOB = ("InvalidRequest", "KeyConflict", "Unauthenticated", "Forbidden")
 """Refusals that leave no job behind: the key is free for a better request."""
@@ -78,9 +79,10 @@ class QuantumJob(Decidable):
         self._log.timings = self._watch.timings
         self._hardware = HardwareRung(request, self._log, self._watch)
         self._time = Allowance(request.budgets, self._began)
-        self._own = OwnRungs(request, self._watch, self._time)
+        spending = Spending(self._log.costs, request.budgets.currency)
+        self._own = OwnRungs(request, self._watch, self._time, spending)
         self._manual = ManualRung(request, self._watch)
-        self._gate = SimulatorGate(request, self._watch, self._time, self._log.stored)
+        self._gate = SimulatorGate(request, self._watch, self._time, self._log.stored, spending)
         self._cancelled = self._refused = self._light = False
         self._desk = ApprovalDesk()
         self._account = workflow.info().run_id
@@ -244,9 +246,7 @@ class QuantumJob(Decidable):
         if rung is Rung.MANUAL:
             return await self._ask_for_answer(admission, encoded)
         self._enter(JobState.RUNNING)
-        raw = await self._own.answer(rung, admission, encoded)
-        self._log.costs.append(raw.cost)
-        return raw
+        return await self._own.answer(rung, admission, encoded)
 
     async def _ask_for_answer(self, admission: Admission, encoded: Encoded) -> Raw:
         known = await self._manual.known()
@@ -304,7 +304,6 @@ class QuantumJob(Decidable):
         raw = await self._own.hedged(patient=not self._log.best)
         if raw is None:
             return
-        self._log.costs.append(raw.cost)
         try:
             self._log.answered(raw, await self._verified(raw, encoded))
         except LayerEnded as end:
@@ -326,6 +325,7 @@ class QuantumJob(Decidable):
     # --- the end -----------------------------------------------------------------------------
 
     async def _close(self) -> JobResult:
+        await self._own.stop()  # what it has spent is known then
         result = self._log.result(
             workflow.now(),
             cancelled=self._cancelled,
@@ -335,7 +335,6 @@ class QuantumJob(Decidable):
             approval=self._desk.record,
             review=self._manual.desk.record,
         )
-        await self._own.stop()
         self._log.publish(self._log.rung)
         if self.guarded is None:  # never admitted: who waits to be told may go
             self.guarded = True

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.steps import CompiledCircuit, CompileInput, CompileStep, Encoded, Raw
     from workflows.hardware_rung import circuit_of
     from workflows.layers import Allowance, LayerEnded, Stopwatch
+    from workflows.spending import Spending
 
 
 class SimulatorGate:
@@ -23,13 +24,19 @@ class SimulatorGate:
         watch: takes the time.
         time: what the job may use of it.
         stored: what the job has stored; gets what the gate stores.
+        spending: where the simulation is booked.
     """
 
     def __init__(
-        self, request: JobRequest, watch: Stopwatch, time: Allowance, stored: list[ArtefactRef]
+        self,
+        request: JobRequest,
+        watch: Stopwatch,
+        time: Allowance,
+        stored: list[ArtefactRef],
+        spending: Spending,
     ) -> None:
         self._request, self._watch, self._time = request, watch, time
-        self._stored = stored
+        self._stored, self._spending = stored, spending
         self._verdict: GateVerdict | None = None
 
     async def admit(
@@ -54,7 +61,7 @@ class SimulatorGate:
         """The output of a run with what the gate said before it."""
         if self._verdict is None:
             return raw
-        verdict = self._verdict.model_dump(mode="json")
+        verdict = self._verdict.model_dump(mode="json", exclude={"classical_seconds"})
         return raw.model_copy(update={"detail": {**raw.detail, "gate": verdict}})
 
     async def _judged(self, terms: GateTerms, encoded: Encoded, backend: str | None) -> GateVerdict:
@@ -67,22 +74,22 @@ class SimulatorGate:
             )
         noisy = terms.noise and backend is not None and encoded.spec.verb == "sample"
         compiled = await self._compiled(encoded, backend) if noisy and backend else None
-        return await self._watch.step(
-            Layer.SIMULATE,
-            self._time.of(Layer.SIMULATE),
-            GateStep.gate,
-            GateInput(
-                workload=self._request.workload,
-                circuit=circuit_of(encoded),
-                model=encoded.model,
-                spec=encoded.spec,
-                seed=self._request.seed,
-                terms=terms,
-                peak=self._request.expect_peak,
-                reduction=encoded.reduction,
-                compiled=compiled,
-            ),
+        given = GateInput(
+            workload=self._request.workload,
+            circuit=circuit_of(encoded),
+            model=encoded.model,
+            spec=encoded.spec,
+            seed=self._request.seed,
+            terms=terms,
+            peak=self._request.expect_peak,
+            reduction=encoded.reduction,
+            compiled=compiled,
         )
+        budget = self._time.of(Layer.SIMULATE)
+        with self._spending.unless_answered(min(terms.seconds, budget)):
+            verdict = await self._watch.step(Layer.SIMULATE, budget, GateStep.gate, given)
+        self._spending.book(verdict.classical_seconds)
+        return verdict
 
     async def _compiled(self, encoded: Encoded, backend: str) -> CompiledCircuit:
         compiled = await self._watch.step(

@@ -16,7 +16,7 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
-from qsaga.claims import DeletingDriver
+from qsaga.claims import DeletingDriver, NoSuchPayload
 
 LARGEST = 1024**3
 """Bytes. The drivers' own limit of 50 MiB would lose what was paid for."""
@@ -31,7 +31,12 @@ class Objects(Protocol):
         """Write an object; writing it again renews its time."""
 
     def get(self, bucket: str, name: str) -> bytes:
-        """Read an object."""
+        """Read an object.
+
+        Raises:
+            NoSuchPayload: there is none, and can be none, of that name.
+            PermissionError: the service does not give it.
+        """
 
     def names(self, bucket: str, prefix: str) -> list[str]:
         """Of all objects that begin so."""
@@ -80,7 +85,17 @@ class DeletingBucket(DeletingDriver):
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
         """Read the payloads back; their hashes are checked."""
-        return await self._driver.retrieve(context, claims)
+        try:
+            return await self._driver.retrieve(context, claims)
+        except (KeyError, ValueError) as error:
+            raise NoSuchPayload(f"a claim that names no payload of a bucket: {error}") from error
+        except RuntimeError as error:  # in which Temporal's driver wraps whatever the service says
+            buckets = {claim.claim_data["bucket"] for claim in claims}
+            # Where our own is refused, the credentials have run out. Anybody can name another.
+            refused = isinstance(error.__cause__, PermissionError) and buckets != {self._own}
+            if refused or isinstance(error.__cause__, NoSuchPayload):
+                raise NoSuchPayload(str(error.__cause__)) from error
+            raise
 
     async def delete(self, claim: Mapping[str, str], before: datetime) -> bool:
         """Delete the object of a claim in whose name there is no workflow."""

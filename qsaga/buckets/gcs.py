@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.api_core.exceptions import BadRequest, ClientError, NotFound, PreconditionFailed
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 from temporalio.contrib.gcp.gcsdriver import GCSStorageDriver, GCSStorageDriverClient
 
 from qsaga.buckets.deleting import LARGEST, DeletingBucket, Objects
+from qsaga.claims import NoSuchPayload
 from qsaga.core.errors import InvalidRequest
 
 BINARY = "application/octet-stream"
@@ -28,7 +29,12 @@ class GCSObjects:
 
     def get(self, bucket: str, name: str) -> bytes:
         """Read an object."""
-        content: bytes = self._client.bucket(bucket).blob(name).download_as_bytes()
+        try:
+            content: bytes = self._client.bucket(bucket).blob(name).download_as_bytes()
+        except (NotFound, BadRequest, ValueError) as error:
+            raise NoSuchPayload(f"{name} in {bucket}: {error}") from error
+        except ClientError as error:
+            raise PermissionError(f"{name} in {bucket}: {error}") from error
         return content
 
     def names(self, bucket: str, prefix: str) -> list[str]:

@@ -8,14 +8,17 @@ from datetime import datetime, timedelta
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from temporalio.contrib.aws.s3driver import S3StorageDriver, S3StorageDriverClient
 
 from qsaga.buckets.deleting import LARGEST, DeletingBucket, Objects
+from qsaga.claims import NoSuchPayload
 from qsaga.core.errors import InvalidRequest
 
 TICK = timedelta(seconds=1)
 """S3 tells times to the second, rounded down."""
+NEVER = frozenset({"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName", "KeyTooLongError"})
+"""Codes of what is not there and cannot be there."""
 CONFIG = Config(
     connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}
 )
@@ -33,7 +36,16 @@ class S3Objects:
 
     def get(self, bucket: str, name: str) -> bytes:
         """Read an object."""
-        content: bytes = self._client.get_object(Bucket=bucket, Key=name)["Body"].read()
+        try:
+            content: bytes = self._client.get_object(Bucket=bucket, Key=name)["Body"].read()
+        except ParamValidationError as error:
+            raise NoSuchPayload(f"{name} in {bucket}: {error}") from error
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in NEVER:
+                raise NoSuchPayload(f"{name} in {bucket}: {error}") from error
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500:
+                raise PermissionError(f"{name} in {bucket}: {error}") from error
+            raise
         return content
 
     def names(self, bucket: str, prefix: str) -> list[str]:

@@ -44,6 +44,7 @@ class GateVerdict(Contract):
 
     ``simulated`` is False where it was too large or took too long; ``measured`` has the figures
     that were compared; ``noise_of`` is the backend whose noise was simulated, None where none was.
+    ``classical_seconds`` is what it took.
     """
 
     passed: bool
@@ -51,6 +52,7 @@ class GateVerdict(Contract):
     reason: str
     measured: dict[str, float] = {}
     noise_of: str | None = None
+    classical_seconds: float = 0.0
 
     @model_serializer(mode="wrap")
     def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

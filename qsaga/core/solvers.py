@@ -107,8 +107,14 @@ class ExactSolver(Protocol):
 class Incumbents(Protocol):
     """The best samples so far of solvers at work, under a key: what outlives their workers."""
 
+    def begin(self, key: str) -> bytes | None:
+        """What is kept, as ``get``; from now on ``put`` keeps more, until ``drop``."""
+
     def put(self, key: str, samples: bytes) -> None:
-        """Replace what is kept; a reader sees all of it or what was there before."""
+        """Replace what is kept; a reader sees all of it or what was there before.
+
+        Nothing happens after ``drop``: a solver may hear late that its job is closed.
+        """
 
     def get(self, key: str) -> bytes | None:
         """What is kept; None if nothing is."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import dimod
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.answering import Solve
+from activities.exact import Exact
 from adapters.annealing import NealSolver
 from adapters.artefacts import FolderArtefacts
 from adapters.incumbents import FolderIncumbents
@@ -31,12 +37,16 @@ def lowest(samples: bytes) -> float:
 def test_one_file_for_each_key(tmp_path: Path) -> None:
     kept = FolderIncumbents(tmp_path / "incumbents")
     assert kept.get("a/b") is None
+    assert kept.begin("a/b") is None
+    assert kept.get("a/b") is None
     kept.put("a/b", b"1")
     kept.put("a/b", b"2")
+    kept.begin("c")
     kept.put("c", b"3")
-    assert (kept.get("a/b"), kept.get("c")) == (b"2", b"3")
+    assert (kept.begin("a/b"), kept.get("c")) == (b"2", b"3")
     kept.drop("a/b")
     kept.drop("a/b")
+    kept.put("a/b", b"4")
     assert kept.get("a/b") is None
     assert sum(path.is_file() for path in (tmp_path / "incumbents").rglob("*")) == 1
 
@@ -67,6 +77,7 @@ async def test_a_later_attempt_uses_what_is_left_of_the_time(tmp_path: Path, att
     artefacts = FolderArtefacts(tmp_path / "artefacts")
     kept = FolderIncumbents(tmp_path / "incumbents")
     good = NealSolver().solve(data, 0.5, 1)
+    kept.begin("job")
     kept.put("job", good)
     env = ActivityEnvironment()
     usual = env.default_info()
@@ -77,3 +88,84 @@ async def test_a_later_attempt_uses_what_is_left_of_the_time(tmp_path: Path, att
     raw = await env.run(solve.solve, given)
     assert lowest(artefacts.get(raw.result)) <= lowest(good)
     assert (raw.cost.classical_seconds < 0.5) is (attempt == 2)
+
+
+class Unending:
+    """Finds something better each time it is let, until it is told to stop."""
+
+    name = "unending"
+
+    def __init__(self) -> None:
+        self.turn, self.told, self.ended = Event(), Event(), Event()
+
+    def solve(
+        self,
+        bqm: bytes,
+        seconds: float,
+        seed: int,
+        *,
+        better: Callable[[bytes], None],
+        should_stop: Callable[[], bool],
+        **_: Any,
+    ) -> bytes:
+        latest = time.monotonic() + 25.0
+        try:
+            while not should_stop() and time.monotonic() < latest:
+                if self.turn.wait(0.05):
+                    better(b"better")
+                    self.turn.clear()
+                    self.told.set()
+            better(b"too late")
+            return b"found"
+        finally:
+            self.ended.set()
+
+    async def tell(self) -> None:
+        """Have it say that it has found something."""
+        self.told.clear()
+        self.turn.set()
+        assert await asyncio.to_thread(self.told.wait, 20.0)
+
+
+@pytest.mark.parametrize("kind", [Solve, Exact])
+async def test_a_cancelled_solver_ends_soon_and_keeps_nothing(
+    tmp_path: Path, kind: type[Solve] | type[Exact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefacts = FolderArtefacts(tmp_path / "artefacts")
+    kept = FolderIncumbents(tmp_path / "incumbents")
+    solver: Any = Unending()
+    step = kind(artefacts, solver, kept)
+    done = Event()
+    name = f"_{kind.__name__.lower()}"
+    inner = getattr(step, name)
+
+    def telling(*given: Any) -> Any:
+        try:
+            return inner(*given)
+        finally:
+            done.set()
+
+    monkeypatch.setattr(step, name, telling)
+    given = SolveInput(model=artefacts.put(model()[1], "x"), seconds=3600, seed=1, key="job")
+    env = ActivityEnvironment()
+    running = asyncio.ensure_future(env.run(getattr(step, kind.__name__.lower()), given))
+    await solver.tell()
+    assert kept.get("job") == b"better"
+    kept.drop("job")
+    # The worker hears of it seconds after the job has been closed.
+    await solver.tell()
+    assert kept.get("job") is None
+    kept.begin("job")  # by another attempt
+    env.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await asyncio.to_thread(done.wait, 20.0)
+    assert solver.ended.is_set()
+    assert kept.get("job") is None
+
+
+async def test_a_solver_may_ask_from_threads_of_its_own(tmp_path: Path) -> None:
+    artefacts, kept = FolderArtefacts(tmp_path / "a"), FolderIncumbents(tmp_path / "i")
+    step = Solve(artefacts, NealSolver(cores=2), kept)
+    given = SolveInput(model=artefacts.put(model()[1], "x"), seconds=0.2, seed=1, key="job")
+    assert (await ActivityEnvironment().run(step.solve, given)).provider == NealSolver.name

@@ -13,16 +13,17 @@ from uuid import uuid4
 import boto3
 import pytest
 from google.cloud import storage
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from adapters.temporal import TemporalArchive
 from qsaga.core.errors import UnknownKey
-from qsaga.keyring import add_key, changing
+from qsaga.keyring import ENCODING, KEY_ID, add_key, changing
 from qsaga.settings import Settings
 from tests.payloads.flows import MIB, Failing, Large
 from tests.payloads.work import at_work, client_of
@@ -234,17 +235,53 @@ async def test_work_waits_for_its_key(
             task_queue=queue,
             task_timeout=timedelta(seconds=1),  # after which a failed task is tried again
         )
-        await failed_task(handle)
+        await failed_task(handle, "UnknownKey", "second")
         behind.write_bytes(keys_file.read_bytes())
         assert (await handle.result()).startswith(WORD)
 
 
-async def failed_task(handle: WorkflowHandle[Any, Any]) -> None:
-    """Until a workflow task has failed, for lack of the key."""
+async def test_a_damaged_input_is_refused(
+    dev_env: WorkflowEnvironment, tmp_path: Path, keys_file: Path
+) -> None:
+    """Else whoever knows the name of a key could stop any workflow by a signal."""
+    given = {"data_dir": tmp_path, "encryption": {"keys_file": keys_file}}
+    damaged = Payload(metadata={"encoding": ENCODING, KEY_ID: b"first"}, data=b"x" * 100)
+    async with at_work(client_of(dev_env, Settings.model_validate(given))) as queue:
+        handle = await dev_env.client.start_workflow(
+            "QuantumJob", RawValue(damaged), id=uuid4().hex, task_queue=queue
+        )
+        with pytest.raises(WorkflowFailureError) as failed:
+            await asyncio.wait_for(handle.result(), 20.0)
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError) and cause.type == "InvalidRequest"
+
+
+async def test_work_waits_for_a_disk_that_is_away(
+    dev_env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    client = client_of(dev_env, Settings(data_dir=tmp_path))
+    given = WORD + "x" * MIB
+    async with at_work(client) as queue:
+        handle = await client.start_workflow(
+            Large.run,
+            given,
+            id=uuid4().hex,
+            task_queue=queue,
+            task_timeout=timedelta(seconds=1),
+            start_delay=timedelta(seconds=1),  # the disk is away by then
+        )
+        folder = (tmp_path / "payloads").rename(tmp_path / "away")
+        await failed_task(handle, "No such file")
+        folder.rename(tmp_path / "payloads")
+        assert (await handle.result()).startswith(WORD)
+
+
+async def failed_task(handle: WorkflowHandle[Any, Any], *words: str) -> None:
+    """Until a workflow task has failed, with one of these in its error."""
     for _ in range(400):
         async for event in handle.fetch_history_events():
-            failed = event.workflow_task_failed_event_attributes
-            if "UnknownKey" in str(failed.failure) or "second" in str(failed.failure):
+            failed = str(event.workflow_task_failed_event_attributes.failure)
+            if any(word in failed for word in words):
                 return
         await asyncio.sleep(0.02)
     raise AssertionError("no workflow task failed")

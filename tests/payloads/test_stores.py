@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import (
     StorageDriverClaim,
     StorageDriverRetrieveContext,
@@ -17,7 +17,14 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
-from qsaga.claims import DeletingDriver, driver_named, payloads_in
+from qsaga.claims import (
+    REFERENCE,
+    DeletingDriver,
+    NoSuchPayload,
+    delete_referenced,
+    driver_named,
+    payloads_in,
+)
 from qsaga.core.errors import InvalidRequest
 from qsaga.payloads import FolderDriver, data_converter
 from qsaga.settings import PayloadSettings, Settings
@@ -54,6 +61,58 @@ async def test_a_claim_leads_nowhere_else(tmp_path: Path) -> None:
             await driver.retrieve(
                 StorageDriverRetrieveContext(), [StorageDriverClaim(claim_data=data)]
             )
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs", "folder"])
+async def test_what_is_not_kept_is_told_from_a_store_that_is_away(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field, chosen = {"s3": "key", "gcs": "object_name"}.get(kind, "sha256"), {"store": kind}
+    if kind != "folder":
+        chosen[f"{kind}_bucket"] = request.getfixturevalue(kind)
+    storage = data_converter(
+        Settings.model_validate({"data_dir": tmp_path, "payloads": chosen})
+    ).external_storage
+    assert storage is not None
+    driver = storage.drivers[-1]
+    (claim,) = await driver.store(StorageDriverStoreContext(target=JOB), [HELLO])
+    good = dict(claim.claim_data)
+    bad = [good | {field: "a" * 64}, {}]
+    if kind != "folder":
+        bad += [
+            good | {"bucket": "of-nobody"},
+            good | {"bucket": "-"},
+            good | {"hash_value": "a"},
+            {field: good[field], "bucket": good["bucket"]},
+        ]
+
+    async def retrieve(data: dict[str, str]) -> None:
+        await driver.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim_data=data)])
+
+    for data in bad:
+        with pytest.raises(NoSuchPayload):
+            await retrieve(data)
+    if kind == "folder":
+        (tmp_path / "payloads").rename(tmp_path / "away")
+    else:
+        monkeypatch.setattr(f"qsaga.buckets.{kind}.{kind.upper()}Objects.get", refuse)
+        with pytest.raises(NoSuchPayload):
+            await retrieve(good | {"bucket": "of-somebody-else"})
+    for data in (good, good | {field: "a" * 64}):
+        with pytest.raises((FileNotFoundError, RuntimeError)):
+            await retrieve(data)
+
+
+async def test_a_history_with_bad_references_can_be_deleted(tmp_path: Path) -> None:
+    of_reference = {"encoding": b"json/protobuf", "messageType": REFERENCE}
+    bad = (b"{,", b'{"driverName": "qsaga.folder", "claimData": {"sha256": "../x"}}')
+    history = Payloads(payloads=[Payload(metadata=of_reference, data=data) for data in bad])
+    assert await delete_referenced(history, data_converter(Settings(data_dir=tmp_path)), later())
+
+
+def refuse(*_: object) -> bytes:
+    """As a service does whose credentials have run out."""
+    raise PermissionError("expired")
 
 
 async def test_what_was_used_since_stays(tmp_path: Path) -> None:

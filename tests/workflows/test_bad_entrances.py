@@ -26,6 +26,7 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.claims import ENCODED, REFERENCE
 from qsaga.core.approval import DECIDE
 from qsaga.core.jobs import deployment_tag, submission_tag
 from qsaga.core.operations import OPERATION
@@ -71,6 +72,12 @@ def deep(levels: int) -> bytes:
     return b'{"workload": ' + b"[" * levels + b"]" * levels + b"}"
 
 
+def reference(data: bytes = b"", driver: str = "qsaga.folder", **claim: str) -> RawValue:
+    """What stands for a payload that is kept beside Temporal."""
+    named = json.dumps({"driverName": driver, "claimData": claim}).encode()
+    return raw(data or named, b"json/protobuf", messageType=REFERENCE)
+
+
 EVERYWHERE: dict[str, list[RawValue]] = {
     "no argument": [],
     "null": [raw(b"", b"binary/null")],
@@ -90,6 +97,14 @@ EVERYWHERE: dict[str, list[RawValue]] = {
     "protobuf that is none": [
         raw(b"{}", b"json/protobuf", messageType=b"temporal.api.common.v1.Nope")
     ],
+    "a reference to what was never kept": [reference(sha256="a" * 64)],
+    "a reference that leads elsewhere": [reference(sha256="../secret")],
+    "a reference to a store that nobody has": [reference(driver="nobody", key="x")],
+    "a reference that cannot be read": [reference(b"{,")],
+    "a reference of an old kind that cannot be read": [
+        raw(b"[]", b"json/external-storage-reference")
+    ],
+    "the mark of a reference on what is none": [raw(b"{}", **{ENCODED: b"true"})],
     "deep nesting": [raw(deep(5000))],
     "too many arguments": [as_json({}), as_json({})],
 }
