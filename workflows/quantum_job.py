@@ -287,7 +287,7 @@ class QuantumJob(Decidable):
                 )
                 raw = await self._watch.step(
                     Layer.POSTPROCESS,
-                    self._time.of(Layer.POSTPROCESS),
+                    self._time.checking(),
                     MergeStep.merge,
                     MergeInput(first=raw, second=more),
                     rung=raw.rung,
@@ -311,7 +311,7 @@ class QuantumJob(Decidable):
 
     async def _verified(self, raw: Raw, encoded: Encoded) -> Verified:
         self._log.raws.append(raw)
-        budget = self._time.of(Layer.POSTPROCESS)
+        budget = self._time.checking()
         self._enter(JobState.POSTPROCESSING)
         return await self._watch.step(
             Layer.POSTPROCESS,
@@ -351,7 +351,8 @@ class QuantumJob(Decidable):
             searched=self._own.searched,
         )
         await unbroken(self.asking.told())
-        return await kept(given, self._log)
+        seconds = self._time.closing(answered=result.answer is not None)
+        return await kept(given, self._log, seconds)
 
     # --- small things ------------------------------------------------------------------------
 
