@@ -79,7 +79,7 @@ class QuantumJob(Decidable):
         self._hardware = HardwareRung(request, self._log, self._watch)
         self._time = Allowance(request.budgets, self._began)
         self._own = OwnRungs(request, self._watch, self._time)
-        self._manual = ManualRung(request, self._watch)
+        self._manual = ManualRung(request, self._watch, self._time)
         self._gate = SimulatorGate(request, self._watch, self._time, self._log.stored)
         self._cancelled = self._refused = self._light = False
         self._desk = ApprovalDesk()

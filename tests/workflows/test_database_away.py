@@ -33,12 +33,16 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300
 COUNTS = {"c": {"00": 3, "11": 2}}
 
 
-async def in_time(stack: Stack, request: JobRequest, result: JobResult) -> bool:
+LATE = 1.0
+"""Seconds by which the server may be late to say that an activity's time is up."""
+
+
+async def in_time(stack: Stack, request: JobRequest, result: JobResult, late: float = 0.0) -> bool:
     """Whether the result was there by the deadline, by the server's clock."""
     described = await stack.temporal.get_workflow_handle(result.job_id).describe()
     assert described.close_time is not None
     taken = (described.close_time - described.start_time).total_seconds()
-    return taken <= request.budgets.seconds(Layer.DEADLINE)
+    return taken <= request.budgets.seconds(Layer.DEADLINE) + late
 
 
 async def reconciled(stack: Stack, *, repair: bool) -> Reconciliation:
@@ -165,13 +169,13 @@ async def test_a_top_up_for_which_nothing_can_be_reserved_leaves_the_answer_in_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hangs(monkeypatch, HoldRun, "hold_run")
-    ladders = {"estimate": ["hardware", "simulator"]}
+    ladders = {"estimate": ["hardware"]}
     async with with_policy(dev_env, emulator, tmp_path, ladders, "top_ups = 1") as stack:
-        request = estimate(budgets={"deadline": 10.0})
+        request = estimate(budgets={"deadline": 8.0})
         result = await stack.run(request)
         assert result.state is JobState.COMPLETED
         assert answered(result) == [(Rung.HARDWARE, "answered"), (Rung.HARDWARE, "timed_out")]
-        assert await in_time(stack, request, result)
+        assert await in_time(stack, request, result, LATE)
 
 
 async def test_a_person_is_asked_in_time_although_no_earlier_answer_can_be_looked_up(
@@ -189,7 +193,7 @@ async def test_a_person_is_asked_in_time_although_no_earlier_answer_can_be_looke
         await handle.decide(yes())
         result = await stack.result(handle)
         assert answered(result) == [(Rung.MANUAL, "answered")]
-        assert await in_time(stack, request, result)
+        assert await in_time(stack, request, result, LATE)
 
 
 async def test_a_person_s_answer_that_cannot_be_taken_ends_the_job_in_time(
@@ -207,7 +211,7 @@ async def test_a_person_s_answer_that_cannot_be_taken_ends_the_job_in_time(
         await handle.decide(yes())
         result = await stack.result(handle)
         assert result.state is JobState.TIMED_OUT
-        assert await in_time(stack, request, result)
+        assert await in_time(stack, request, result, LATE)
 
 
 def yes() -> ApprovalDecision:
