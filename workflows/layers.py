@@ -40,6 +40,9 @@ FEW = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_attempts=3)
 LOCAL_TRY = timedelta(seconds=5)
 """For a local activity; then it is tried as a remote one."""
 
+LEAST = timedelta(milliseconds=1)
+"""For an activity whose time is up: zero would mean no limit at all."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
 """Seconds before a step of a closing is tried again after it failed for good."""
 
@@ -182,8 +185,7 @@ class Stopwatch:
             LayerEnded: it failed for good or ran out of time.
             asyncio.CancelledError: the workflow was cancelled.
         """
-        # Zero would mean no limit at all.
-        total = timedelta(seconds=max(seconds, 0.001))
+        total = max(timedelta(seconds=seconds), LEAST)
         began = workflow.now()
         ended: LayerEnded | None = None
         done: R
@@ -199,6 +201,7 @@ class Stopwatch:
                 if is_cancelled_exception(error):
                     raise asyncio.CancelledError from error
                 # What has failed is told apart, and tried again, as a remote activity.
+                total = max(total - (workflow.now() - began), LEAST)
             else:
                 self.note(layer, (workflow.now() - began).total_seconds(), rung)
                 return done
