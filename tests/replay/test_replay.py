@@ -60,6 +60,8 @@ BRANCHES = {
     "timed_out_simulate.job",
     "timed_out_submit.run",
     "told.run",
+    "unwritten.job",
+    "unwritten_late.job",
     "watched.run",
 }
 

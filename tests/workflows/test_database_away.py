@@ -129,6 +129,7 @@ async def test_a_locked_database_writes_the_answer_down_after_it_was_given(
     finally:
         other.close()
     assert await in_time(dev, request, result)
+    await dev.keep_history("unwritten.job", result.job_id)
 
     async def closed() -> bool:
         return (await dev.record(result.job_id)).closed is not None
