@@ -11,17 +11,17 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.booking import settle_hold
-from qsaga.core.archive import Archive, HeldJob, HeldLoop, HeldRun
+from activities.restoring import restore
+from qsaga.core.archive import Archive, HeldLoop, HeldRun
 from qsaga.core.caching import WorkCache
-from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
 from qsaga.core.jobs import tenant_of
-from qsaga.core.ledger import Amounts, Ledger, hold_key
+from qsaga.core.ledger import Ledger
 from qsaga.core.loop_records import LoopOpening, LoopRecords
 from qsaga.core.loop_rules import is_loop, loop_of, points_of
 from qsaga.core.operations import OperationReport
 from qsaga.core.ports import ArtefactStore
-from qsaga.core.records import JobOpening, JobRecords
+from qsaga.core.records import JobRecords
 
 CLOCKS = timedelta(minutes=1)
 """How far the clocks of Temporal and of the file system may be apart."""
@@ -141,7 +141,7 @@ class Keeping:
         troubles: list[str] = []
         async for job in archive.jobs():
             try:
-                await self._rebuild_job(job)
+                await restore(job, self._records, self._ledger)
                 jobs += 1
             except KeyConflict as error:
                 troubles.append(str(error))
@@ -159,32 +159,6 @@ class Keeping:
                 troubles.append(str(error))
         text = f"{jobs} jobs, {runs} hardware runs and {loops} loops are written"
         return OperationReport(kind="rebuild", text="; ".join((text, *troubles)))
-
-    async def _rebuild_job(self, job: HeldJob) -> None:
-        result = job.result
-        opening = JobOpening(
-            job_id=job.job_id,
-            payload_hash=job.request.payload_hash(),
-            at=job.began,
-            submitter=result.submitter if result else job.request.requested_by,
-            request=job.request,
-            decision=result.decision if result else None,
-        )
-        if result is None:
-            await self._records.open(opening)
-            return
-        refs: tuple[ArtefactRef, ...] = ()
-        if result.provenance is not None:
-            refs = tuple(result.provenance.artefacts.values())
-        await self._records.close(result, refs, opening)
-        await self._ledger.settle(
-            hold_key(job.job_id, job.account),
-            Amounts.classical(result.cost),
-            result.transitions[-1].at,
-            tenant=result.tenant,
-            job_id=job.job_id,
-            currency=result.cost.currency,
-        )
 
     async def _rebuild_loop(self, loop: HeldLoop) -> None:
         await self._loops.open(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 
 from temporalio import activity
 from temporalio.client import Client
 
 from activities.found import Accounted, Found, Repair
+from activities.restoring import restore
 from activities.sessions import Sessions
 from activities.survey import Surveyor, exact
 from qsaga.core.archive import Archive
-from qsaga.core.errors import ProviderError
+from qsaga.core.errors import ProviderError, QsagaError
 from qsaga.core.jobs import tenant_of
-from qsaga.core.ledger import Ledger, Reservation
+from qsaga.core.ledger import Amounts, Ledger, Reservation
 from qsaga.core.operations import OperationReport, Reconcile, Reconciliation
 from qsaga.core.oversight import OperateInput
 from qsaga.core.ports import QuantumProvider
@@ -52,7 +54,8 @@ class Reconciling:
     async def reconcile(self, given: OperateInput, wanted: Reconcile) -> OperationReport:
         """The comparison, and what was repaired."""
         survey = await self._surveyor.look(given.at, wanted.days)
-        orphans, lost = await self._orphans(), await self._lost()
+        orphans = await self._orphans()
+        lost, unwritten = await self._ended()
         repairs: list[Repair] = []
         released: tuple[str, ...] = ()
         left = [*survey.untold]
@@ -63,12 +66,14 @@ class Reconciling:
             for repair in done.repairs:
                 await self._note(given, repair)
             closed, waiting = await self._close_sessions(given)
+            # Before what is held is given back: it books what they used.
+            written, unread = await self._write_down(given, unwritten)
             # What a remote job or a session may still be charged stays held until it is known.
             kept = {*done.open_tags, *waiting}
             released, freed = await self._release(given, orphans, kept)
             ended = [await self._close(given, job_id) for job_id in lost]
-            repairs = [*done.repairs, *closed, *freed, *(one for one in ended if one)]
-            left += [*done.open_tags.values(), *waiting.values()]
+            repairs = [*done.repairs, *closed, *written, *freed, *(one for one in ended if one)]
+            left += [*done.open_tags.values(), *waiting.values(), *unread]
         differences = await self._surveyor.differences(survey, self._working)
         usage = await self._surveyor.usage()
         own = [run for run in survey.booked.values() if run.role != "session"]
@@ -83,6 +88,7 @@ class Reconciling:
             account_limit=usage.limit if usage else None,
             orphans=orphans,
             lost=lost,
+            unwritten=unwritten,
             released=released,
             repaired=tuple(repair.text for repair in repairs),
             left=tuple(left),
@@ -104,16 +110,44 @@ class Reconciling:
         still = {held.key for held in await self._ledger.held()} if found else set()
         return tuple(held for held in found if held.key in still)
 
-    async def _lost(self) -> tuple[str, ...]:
-        """Jobs without a closing record that are not at work and left no result behind."""
+    async def _ended(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Jobs that have ended without a closing record: without a result, and with one."""
         archive = self._archive(activity.client())
-        return tuple(
-            [
-                job_id
-                for job_id in await self._records.at_work()
-                if not await archive.running(job_id) and not await archive.completed(job_id)
-            ]
+        lost: list[str] = []
+        unwritten: list[str] = []
+        for job_id in await self._records.at_work():
+            if not await archive.running(job_id):
+                (unwritten if await archive.completed(job_id) else lost).append(job_id)
+        # One that ended meanwhile has written its record.
+        still = set(await self._records.at_work()) if lost or unwritten else set()
+        return (
+            tuple(job_id for job_id in lost if job_id in still),
+            tuple(job_id for job_id in unwritten if job_id in still),
         )
+
+    async def _write_down(
+        self, given: OperateInput, unwritten: tuple[str, ...]
+    ) -> tuple[list[Repair], list[str]]:
+        """Write what Temporal holds of the jobs; it forgets them when its retention ends.
+
+        Returns what was done, and why some could not be written.
+        """
+        done: list[Repair] = []
+        unread: list[str] = []
+        for job_id in unwritten:
+            try:
+                job = await self._archive(activity.client()).job(job_id)
+            except (QsagaError, OSError, ValueError) as error:
+                unread.append(f"job {job_id}: what it ended with cannot be read: {error}")
+                continue
+            if job is None or job.result is None:
+                continue
+            text = f"job {job_id} written down as {job.result.state}: so it had ended"
+            repair = Repair(job_id, job_id, text)
+            await self._note(given, repair)
+            await restore(job, self._records, self._ledger)
+            done.append(repair)
+        return done, unread
 
     async def _close(self, given: OperateInput, job_id: str) -> Repair | None:
         record = await self._records.get(job_id)
@@ -184,12 +218,23 @@ class Reconciling:
             text = f"reservation {held.key} released: {why}"
             repair = Repair(held.key, held.job_id, text)
             await self._note(given, repair)
-            await self._ledger.release(
-                (held.key,), given.at, tenant=held.tenant, job_id=held.job_id
-            )
+            await self._give_back(held, given.at)
             released.append(held.key)
             repairs.append(repair)
         return tuple(released), repairs
+
+    async def _give_back(self, held: Reservation, at: datetime) -> None:
+        """Release it; or settle it, where it is that of a job whose end was written down alone."""
+        of_job = {"tenant": held.tenant, "job_id": held.job_id}
+        if _is_own(held) and (record := await self._records.get(held.job_id)) is not None:
+            kept = await self._ledger.reservations(held.job_id)
+            booked = any(_is_own(one) and one.state == "settled" for one in kept)
+            if record.result is not None and not booked:
+                cost = record.result.cost
+                spent = Amounts.classical(cost)
+                await self._ledger.settle(held.key, spent, at, currency=cost.currency, **of_job)
+                return
+        await self._ledger.release((held.key,), at, **of_job)
 
     async def _note(self, given: OperateInput, repair: Repair) -> None:
         await self._audit.note(
@@ -206,11 +251,17 @@ class Reconciling:
         )
 
 
+def _is_own(held: Reservation) -> bool:
+    """Whether it is the job's own, and not one of a run."""
+    return held.key.partition("#")[0] == held.job_id
+
+
 def _text(found: Reconciliation) -> str:
     return (
         f"{found.remote_jobs} remote jobs, {found.charged} quantum seconds charged, "
         f"{found.booked} booked, {len(found.differences)} differences, {len(found.orphans)} "
         f"reservations without a job, {len(found.lost)} jobs ended from outside, "
+        f"{len(found.unwritten)} not written down, "
         f"{len(found.released)} released, {len(found.repaired)} repaired, "
         f"{len(found.left)} left for the next time"
     )

@@ -39,14 +39,15 @@ def as_failure(error: QsagaError, wait: float | None = None) -> ApplicationError
     """An error of ours as Temporal carries it: its class as type, retried if it may pass.
 
     ``wait`` is when the next attempt may come, in seconds; None leaves it to the provider's own
-    word or to the retry policy.
+    word or to the retry policy. A local activity does not wait for that: as ``not_yet``.
     """
     if wait is None and isinstance(error, TransientProviderError):
         wait = error.retry_after
+    held_up = bool(wait) and activity.in_activity() and activity.info().is_local
     return ApplicationError(
         str(error),
         type=type(error).__name__,
-        non_retryable=not error.retryable,
+        non_retryable=held_up or not error.retryable,
         next_retry_delay=timedelta(seconds=wait) if wait else None,
     )
 

@@ -52,26 +52,39 @@ class TemporalArchive:
         return await self._status(workflow_id) is WorkflowExecutionStatus.COMPLETED
 
     async def _status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
+        described = await self._described(workflow_id)
+        return described.status if described else None
+
+    async def _described(self, workflow_id: str) -> WorkflowExecution | None:
         try:
-            described = await self._client.get_workflow_handle(workflow_id).describe()
+            return await self._client.get_workflow_handle(workflow_id).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return described.status
+
+    async def job(self, job_id: str) -> HeldJob | None:
+        """A job that runs or has ended with a result."""
+        described = await self._described(job_id)
+        return await self._job(described) if described and described.status in HELD else None
 
     async def jobs(self) -> AsyncIterator[HeldJob]:
         """All jobs that run or have ended with a result, oldest first."""
         async for execution in self._listed(QUANTUM_JOB):
-            given = await self._input(execution, JobInput)
-            if given is not None:
-                yield HeldJob(
-                    job_id=execution.id,
-                    account=execution.run_id,
-                    began=execution.start_time,
-                    request=given.request,
-                    result=await self._result(execution, JobResult),
-                )
+            if (job := await self._job(execution)) is not None:
+                yield job
+
+    async def _job(self, execution: WorkflowExecution) -> HeldJob | None:
+        given = await self._input(execution, JobInput)
+        if given is None:
+            return None
+        return HeldJob(
+            job_id=execution.id,
+            account=execution.run_id,
+            began=execution.start_time,
+            request=given.request,
+            result=await self._result(execution, JobResult),
+        )
 
     async def runs(self) -> AsyncIterator[HeldRun]:
         """All hardware runs that run or have closed their account."""

@@ -27,9 +27,15 @@ TOLD = (
     "operations",
     "loops",
     "loops_asked",
+    "database_away",
 )
-KEPT = ("cancelled_unjudged.loop.json", "completed_unjudged.loop.json")
-"""Of before loops were judged as a whole: no worker of today makes such a history."""
+KEPT = (
+    "cancelled_unjudged.loop.json",
+    "completed_unjudged.loop.json",
+    "unwritten_late.job.json",
+)
+"""No worker of today makes such a history: of before loops were judged as a whole, and of before
+closing records kept to the deadline."""
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 
 

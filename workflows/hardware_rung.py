@@ -118,7 +118,7 @@ class HardwareRung:
                 Layer.ADMIT, "the other runs leave nothing of the budgets", timed_out=False
             )
         if admission.account:
-            await self._hold(admission, ceiling)
+            await self._hold(admission, ceiling, patience())
         self.forecast = forecast
         limit = {"max_seconds": int(ceiling.quantum_seconds)}
         spec = encoded.spec.model_copy(update=limit)
@@ -137,13 +137,13 @@ class HardwareRung:
                 Layer.ADMIT, "what the other runs cost is not known yet", timed_out=False
             ) from None
 
-    async def _hold(self, admission: Admission, ceiling: Ceiling) -> None:
+    async def _hold(self, admission: Admission, ceiling: Ceiling, seconds: float) -> None:
         number = len(self._runs)
         # Before the step: it may hold although its reply is lost.
         self.holds = number + 1
         short = await self._watch.step(
             Layer.ADMIT,
-            self._request.budgets.seconds(Layer.ADMIT),
+            min(self._request.budgets.seconds(Layer.ADMIT), seconds),
             HoldRunStep.hold_run,
             HoldRunInput(
                 request=self._request,

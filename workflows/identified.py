@@ -80,6 +80,8 @@ LOCAL_TRY = timedelta(seconds=10)
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=0.2),
     maximum_interval=timedelta(seconds=2),
+    # Within LOCAL_TRY: between two attempts the SDK does not notice that it is over.
+    maximum_attempts=8,
     non_retryable_error_types=["Unauthenticated"],
 )
 

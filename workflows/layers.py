@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.results import LayerTiming
     from qsaga.core.roles import Queues, queue_of
     from qsaga.core.states import Layer, Rung
+    from qsaga.core.timing import closing_reserve, closing_seconds
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=0.5),
@@ -32,9 +33,15 @@ HEARTBEAT = timedelta(seconds=8)
 ONE_ATTEMPT = timedelta(seconds=150)
 """No single attempt of provider I/O takes longer; the adapter ends its calls well before."""
 
+# Of local activities. Between two attempts of one the SDK does not notice that its time is up:
+# each policy must end by itself.
 ONCE = RetryPolicy(maximum_attempts=1)
+FEW = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_attempts=3)
 LOCAL_TRY = timedelta(seconds=5)
 """For a local activity; then it is tried as a remote one."""
+
+LEAST = timedelta(milliseconds=1)
+"""For an activity whose time is up: zero would mean no limit at all."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0
 """Seconds before a step of a closing is tried again after it failed for good."""
@@ -124,6 +131,19 @@ class Allowance:
         """Seconds that a layer may take: its budget, or what is left to the deadline."""
         return min(self._budgets.seconds(layer), self.left())
 
+    def checking(self) -> float:
+        """Seconds that it may take to check an answer, so that it can be written down in time."""
+        return min(self.of(Layer.POSTPROCESS), self.left() - closing_reserve(self._budgets))
+
+    def closing(self, *, answered: bool) -> float:
+        """Seconds that the closing record may take: an answer is there by the deadline.
+
+        A job that has none may be a little late: its record gives back what was held.
+        """
+        if answered:
+            return closing_seconds(self._budgets, self.left())
+        return max(self.left(), LOCAL_TRY.total_seconds())
+
 
 class Stopwatch:
     """Collects how long each layer took, in the workflow's own time.
@@ -165,8 +185,7 @@ class Stopwatch:
             LayerEnded: it failed for good or ran out of time.
             asyncio.CancelledError: the workflow was cancelled.
         """
-        # Zero would mean no limit at all.
-        total = timedelta(seconds=max(seconds, 0.001))
+        total = max(timedelta(seconds=seconds), LEAST)
         began = workflow.now()
         ended: LayerEnded | None = None
         done: R
@@ -182,6 +201,7 @@ class Stopwatch:
                 if is_cancelled_exception(error):
                     raise asyncio.CancelledError from error
                 # What has failed is told apart, and tried again, as a remote activity.
+                total = max(total - (workflow.now() - began), LEAST)
             else:
                 self.note(layer, (workflow.now() - began).total_seconds(), rung)
                 return done
@@ -225,7 +245,7 @@ async def quickly(method: Callable[[Any, G], Awaitable[R]], given: G, queues: Qu
         )
     else:
         done = await workflow.execute_local_activity_method(
-            method, given, schedule_to_close_timeout=LOCAL_TRY
+            method, given, schedule_to_close_timeout=LOCAL_TRY, retry_policy=FEW
         )
     return done
 

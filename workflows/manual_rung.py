@@ -12,17 +12,23 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.states import Layer, Rung
     from qsaga.core.steps import Encoded, Raw
     from workflows.approval import ApprovalDesk
-    from workflows.layers import LayerEnded, Stopwatch
+    from workflows.layers import Allowance, LayerEnded, Stopwatch
 
-LOOK_UP = 30.0
-"""Seconds to look for an answer that may be accepted."""
+LONGEST = 30.0
+"""Seconds to look for an answer that may be accepted, or to take one, at most."""
 
 
 class ManualRung:
-    """Asks, waits, takes the answer."""
+    """Asks, waits, takes the answer.
 
-    def __init__(self, request: JobRequest, watch: Stopwatch) -> None:
-        self._request, self._watch = request, watch
+    Args:
+        request: the job's.
+        watch: takes the time.
+        time: what the job may use of it.
+    """
+
+    def __init__(self, request: JobRequest, watch: Stopwatch, time: Allowance) -> None:
+        self._request, self._watch, self._time = request, watch, time
         self.desk = ApprovalDesk(request.workload)
 
     async def answer(
@@ -46,7 +52,8 @@ class ManualRung:
         if said.decision.answer is not None:
             return await self._watch.step(
                 Layer.RETRIEVAL,
-                LOOK_UP,
+                # The answer has to be checked in the rest.
+                min(LONGEST, self._time.left() / 2),
                 TakeStep.take,
                 TakeInput(
                     workload=self._request.workload,
@@ -71,7 +78,12 @@ class ManualRung:
         )
         try:
             return await self._watch.step(
-                Layer.RETRIEVAL, LOOK_UP, CachedStep.cached, given, rung=Rung.MANUAL
+                Layer.RETRIEVAL,
+                # The rest is the person's.
+                min(LONGEST, self._time.left() / 10),
+                CachedStep.cached,
+                given,
+                rung=Rung.MANUAL,
             )
         except LayerEnded as end:
             workflow.logger.warning("no earlier answer for %s: %s", given.job_id, end.reason)

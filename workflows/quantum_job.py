@@ -81,7 +81,7 @@ class QuantumJob(Decidable):
         self._time = Allowance(request.budgets, self._began)
         spending = Spending(self._log.costs, request.budgets.currency)
         self._own = OwnRungs(request, self._watch, self._time, spending)
-        self._manual = ManualRung(request, self._watch)
+        self._manual = ManualRung(request, self._watch, self._time)
         self._gate = SimulatorGate(request, self._watch, self._time, self._log.stored, spending)
         self._cancelled = self._refused = self._light = False
         self._desk = ApprovalDesk()
@@ -288,7 +288,7 @@ class QuantumJob(Decidable):
                 self._log.raws.append(more)
                 raw = await self._watch.step(
                     Layer.POSTPROCESS,
-                    self._time.of(Layer.POSTPROCESS),
+                    self._time.checking(),
                     MergeStep.merge,
                     MergeInput(first=raw, second=more),
                     rung=raw.rung,
@@ -311,7 +311,7 @@ class QuantumJob(Decidable):
 
     async def _verified(self, raw: Raw, encoded: Encoded) -> Verified:
         self._log.raws.append(raw)
-        budget = self._time.of(Layer.POSTPROCESS)
+        budget = self._time.checking()
         self._enter(JobState.POSTPROCESSING)
         return await self._watch.step(
             Layer.POSTPROCESS,
@@ -351,7 +351,8 @@ class QuantumJob(Decidable):
             searched=self._own.searched,
         )
         await unbroken(self.asking.told())
-        return await kept(given, self._log)
+        seconds = self._time.closing(answered=result.answer is not None)
+        return await kept(given, self._log, seconds)
 
     # --- small things ------------------------------------------------------------------------
 

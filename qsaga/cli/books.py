@@ -265,6 +265,7 @@ def _reconciliation(found: Reconciliation, text: str) -> RenderableType:
         for one in found.orphans
     ]
     pairs += [("ended from outside", job_id) for job_id in found.lost]
+    pairs += [("not written down", job_id) for job_id in found.unwritten]
     pairs += [("released", key) for key in found.released]
     # What was released stands above by its key.
     pairs += [("repaired", text) for text in found.repaired if not text.startswith("reservation ")]

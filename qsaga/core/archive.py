@@ -51,6 +51,12 @@ class Archive(Protocol):
     async def completed(self, workflow_id: str) -> bool:
         """Whether a workflow of that id has ended with a result."""
 
+    async def job(self, job_id: str) -> HeldJob | None:
+        """A job that runs or has ended with a result.
+
+        Raises QsagaError, OSError or ValueError where what it said cannot be read.
+        """
+
     def jobs(self) -> AsyncIterator[HeldJob]:
         """All jobs that run or have ended with a result."""
 

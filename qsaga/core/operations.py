@@ -219,6 +219,9 @@ class Difference(Contract):
 class Reconciliation(Contract):
     """The ledger beside the provider, in quantum seconds.
 
+    ``lost`` are the jobs that were ended from outside, ``unwritten`` those that ended with a result
+    and have no closing record.
+
     ``account_consumed`` is what the provider says of the whole account, which other deployments
     may share; None where it does not say. ``repaired`` says what was done, a line for each thing;
     ``left`` what could not be done now, and why.
@@ -234,6 +237,7 @@ class Reconciliation(Contract):
     account_limit: float | None = None
     orphans: tuple[Reservation, ...] = ()
     lost: tuple[str, ...] = ()
+    unwritten: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
     repaired: tuple[str, ...] = ()
     left: tuple[str, ...] = ()

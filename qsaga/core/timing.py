@@ -81,6 +81,21 @@ def checking_reserve(budgets: Budgets) -> float:
     return min(budgets.seconds(Layer.POSTPROCESS), share)
 
 
+def closing_reserve(budgets: Budgets) -> float:
+    """Seconds kept for writing an answer down: a fortieth of the deadline, at most 0.5 s."""
+    return min(0.5, budgets.seconds(Layer.DEADLINE) / 40)
+
+
+def closing_seconds(budgets: Budgets, left: float) -> float:
+    """Seconds in which an answer may be written down when ``left`` seconds remain to the deadline.
+
+    A tenth of the deadline, at most 1 s, is left to hand it over. An answer that comes so late
+    that this is gone has half of what was kept.
+    """
+    over = min(1.0, budgets.seconds(Layer.DEADLINE) / 10)
+    return max(left - over, closing_reserve(budgets) / 2)
+
+
 def fallback_reserve(budgets: Budgets, fallback: Layer | None) -> float:
     """Seconds before the deadline at which a hardware rung must have ended.
 

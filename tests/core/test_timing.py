@@ -10,6 +10,8 @@ from qsaga.core.states import Layer
 from qsaga.core.timing import (
     SOLVER_SLACK,
     checking_reserve,
+    closing_reserve,
+    closing_seconds,
     fallback_reserve,
     solver_limit,
     solver_seconds,
@@ -38,3 +40,10 @@ def test_a_solver_is_lost_before_the_deadline(left: float, solve: float) -> None
 
 def test_a_solver_with_time_has_all_of_its_slack() -> None:
     assert solver_limit(Budgets(solve=5.0), 80000.0, 5.0) == 5.0 + SOLVER_SLACK
+
+
+@given(deadline=st.floats(0.2, 86400), used=st.floats(0, 1))
+def test_an_answer_is_written_down_before_the_deadline(deadline: float, used: float) -> None:
+    budgets = Budgets(deadline=deadline)
+    checked = used * (deadline - closing_reserve(budgets))
+    assert 0 < closing_seconds(budgets, deadline - checked) < deadline - checked

@@ -72,6 +72,8 @@ BRANCHES = {
     "told.operation",
     "told.run",
     "waits.watch",
+    "unwritten.job",
+    "unwritten_late.job",
     "watched.run",
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from unittest.mock import AsyncMock
 
 import pytest
 from temporalio.api.failure.v1 import Failure
+from temporalio.common import RetryPolicy
 from temporalio.converter import DataConverter
 from temporalio.testing import ActivityEnvironment
 
@@ -15,6 +17,7 @@ from activities.running import as_failure
 from qsaga.core.errors import NoSuchRemoteJob, ProviderError, TransientProviderError
 from qsaga.core.ports import Capabilities, RemoteJob, RemoteState
 from qsaga.core.remote_steps import CancelInput, SettleInput
+from workflows import identified, layers
 
 SAID = [
     (TransientProviderError("busy", retry_after=7.0), 7),
@@ -46,6 +49,29 @@ def check(error: ProviderError, seconds: int) -> None:
     assert info.type == "TransientProviderError"
     assert not info.non_retryable
     assert info.next_retry_delay.seconds == seconds
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_a_local_activity_does_not_wait_as_long_as_a_provider_asks(local: bool) -> None:
+    env = ActivityEnvironment()
+    env.info = replace(env.info, is_local=local)
+    told = env.run(as_failure, TransientProviderError("busy", retry_after=30.0))
+    assert told.non_retryable is local
+    assert not env.run(as_failure, TransientProviderError("away")).non_retryable
+
+
+@pytest.mark.parametrize(
+    ("policy", "most"), [(layers.FEW, layers.LOCAL_TRY), (identified.RETRY, identified.LOCAL_TRY)]
+)
+async def test_a_local_activity_that_keeps_failing_ends_by_itself(
+    policy: RetryPolicy, most: timedelta
+) -> None:
+    longest = policy.maximum_interval or most
+    pauses = [
+        min(longest, policy.initial_interval * policy.backoff_coefficient**number)
+        for number in range(policy.maximum_attempts - 1)
+    ]
+    assert pauses and sum(pauses, timedelta()) <= most
 
 
 @pytest.mark.parametrize(("error", "seconds"), SAID)

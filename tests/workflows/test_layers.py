@@ -7,18 +7,23 @@ is to time out is held up on the wire or made large.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.testing import WorkflowEnvironment
 
+from activities.answering import Verify
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.jobs import JobRequest
 from qsaga.core.results import JobResult
 from qsaga.core.states import JobState, Layer, Rung
 from tests.adapters.ibm_wire import Wire
-from tests.support.stack import Stack, abilene, running_stack
+from tests.support.ladders import with_policy
+from tests.support.stack import Stack, abilene, bell, running_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -102,6 +107,29 @@ async def test_postprocessing_out_of_time_falls_back(dev: Stack) -> None:
         Layer.POSTPROCESS,
     )
     await dev.keep_history("timed_out_postprocess.job", result.job_id)
+
+
+async def test_a_step_that_is_tried_here_first_has_its_budget_once(
+    dev_env: WorkflowEnvironment,
+    emulator: EmulatorProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(_self: object, _given: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Verify, "verify", activity.defn(name="verify")(never))
+    async with with_policy(dev_env, emulator, tmp_path, {}) as dev:
+        result = await dev.run(bell(budgets={"postprocess": 2.0}))
+        history = await dev.temporal.get_workflow_handle(result.job_id).fetch_history()
+    assert (result.attempts[0].outcome, result.attempts[0].layer) == (
+        "timed_out",
+        Layer.POSTPROCESS,
+    )
+    assert any(event.HasField("marker_recorded_event_attributes") for event in history.events)
+    (taken,) = [one.seconds for one in result.timings if one.layer is Layer.POSTPROCESS]
+    # The server may be late to say that the time is up.
+    assert 2.0 <= taken < 3.0
 
 
 async def test_admission_out_of_time_ends_the_job(
