@@ -43,10 +43,7 @@ def read_problem(path: Path, problem_name: str | None = None, format: str | None
 
     Raises InvalidRequest that names the file and the line.
     """
-    try:
-        source = Source(path, path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(str(path), f"cannot be read: {error}") from error
+    source = Source.load(path)
     known = formats()
     if format is not None and format not in known:
         raise InvalidRequest("format", f"unknown format {format!r}", ", ".join(known))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from qsaga.core.errors import InvalidRequest
 
@@ -19,6 +20,30 @@ class Source:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text = path, text
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The file's text, which is UTF-8. Raises InvalidRequest."""
+        try:
+            # Spreadsheets put a byte order mark in front, which is no part of the first word.
+            return cls(path, path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InvalidRequest(str(path), f"cannot be read: {reason}") from error
+
+    def json(self) -> Any:
+        """What the text holds as JSON. Raises InvalidRequest with the line."""
+        try:
+            return json.loads(self.text)
+        except json.JSONDecodeError as error:
+            raise self.wrong(error.lineno, f"no JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            # Numbers of thousands of digits and lists in lists in lists: no line is told.
+            raise self.wrong(1, f"no JSON that can be read: {error}") from error
+
+    def bad(self, field: str, problem: str, allowed: str = "") -> InvalidRequest:
+        """The error for a field of a file that has fields."""
+        return InvalidRequest(f"{self.path}: {field}", problem, allowed)
 
     def wrong(self, line: int, problem: str, allowed: str = "") -> InvalidRequest:
         """The error for a line."""
