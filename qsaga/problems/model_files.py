@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
-import sys
+from reprlib import repr as shown
 from typing import Any
 
 import dimod
 
-from qsaga.problems.reading import FileFormat, Pairs, Source
+from qsaga.problems.reading import LARGEST, MOST_NAMES, FileFormat, Pairs, Source
 from qsaga.problems.sheets import Numbers
 
 SAVED = "JSON of dimod's BinaryQuadraticModel.to_serializable()"
@@ -73,11 +72,11 @@ def _listed(source: Source, data: dict[str, Any], name: str, size: int | None = 
 
 def _finite(value: Any) -> bool:
     # JSON's whole numbers may be larger than any float; a bool is an int to isinstance.
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def _odd(source: Source, field: str, value: object, wanted: str, allowed: str = "") -> Exception:
-    return source.bad(field, f"{reprlib.repr(value)} is no {wanted}", allowed or f"a {wanted}")
+    return source.bad(field, f"{shown(value)} is no {wanted}", allowed or f"a {wanted}")
 
 
 def _coo(source: Source, _problem: str) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _qplib(source: Source, _problem: str) -> dict[str, Any]:
     sense = numbers.word("minimize or maximize").lower()
     if sense not in ("minimize", "maximize"):
         raise source.wrong(numbers.line, f"sense {sense!r}", "minimize, maximize")
-    size = numbers.whole("the number of variables", 1)
+    size = numbers.whole("the number of variables", 1, MOST_NAMES)
     sign = 1.0 if sense == "minimize" else -1.0
     linear = dict.fromkeys(map(str, range(1, size + 1)), 0.0)
     quadratic: list[list[Any]] = []

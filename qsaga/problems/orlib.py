@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsaga.problems.reading import FileFormat, Line, Source
+from qsaga.problems.reading import FileFormat, Line, Source, count
 
 
 def _job_shop(source: Source, _problem: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _job_shop(source: Source, _problem: str) -> dict[str, Any]:
 
 def _numeric(source: Source) -> list[Line]:
     """Lines that begin with a number; others are headings."""
-    return [(line, words) for line, words in source.lines() if words[0].isdigit()]
+    return [(line, words) for line, words in source.lines() if count(words[0]) is not None]
 
 
 def _steps(source: Source, row: Line, machines: int) -> list[list[Any]]:
@@ -49,7 +49,7 @@ def _like_job_shop(source: Source) -> bool:
     rows = _numeric(source)
     if len(rows) < 2 or len(rows[0][1]) != 2:
         return False
-    jobs, machines = (int(word) if word.isdigit() else 0 for word in rows[0][1])
+    jobs, machines = (count(word) or 0 for word in rows[0][1])
     return len(rows) == jobs + 1 and all(len(words) == 2 * machines for _, words in rows[1:])
 
 

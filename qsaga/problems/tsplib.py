@@ -7,21 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from qsaga.problems.distances import METRICS
-from qsaga.problems.reading import FileFormat, Source
+from qsaga.problems.reading import MOST_NAMES, FileFormat, Source
 from qsaga.problems.sheets import looks_like, sheet
 
 SECTION = re.compile(r"^\s*([A-Z_]+_SECTION)\b", re.MULTILINE)
 COORDINATES = tuple(name for name in METRICS if name.isupper())
 
-Cells = Callable[[int], list[tuple[int, int]]]
-"""For a size the places of a table in the order that a format lists them in."""
+Columns = Callable[[int, int], range]
+"""The columns that a format lists of a row, given the row and the size."""
 
-TABLES: dict[str, Cells] = {
-    "FULL_MATRIX": lambda size: [(i, j) for i in range(size) for j in range(size)],
-    "UPPER_ROW": lambda size: [(i, j) for i in range(size) for j in range(i + 1, size)],
-    "LOWER_ROW": lambda size: [(i, j) for i in range(size) for j in range(i)],
-    "UPPER_DIAG_ROW": lambda size: [(i, j) for i in range(size) for j in range(i, size)],
-    "LOWER_DIAG_ROW": lambda size: [(i, j) for i in range(size) for j in range(i + 1)],
+TABLES: dict[str, Columns] = {
+    "FULL_MATRIX": lambda _row, size: range(size),
+    "UPPER_ROW": lambda row, size: range(row + 1, size),
+    "LOWER_ROW": lambda row, _size: range(row),
+    "UPPER_DIAG_ROW": range,
+    "LOWER_DIAG_ROW": lambda row, _size: range(row + 1),
 }
 KINDS = ("TSP", "ATSP")
 Entry = tuple[int, str]
@@ -67,7 +67,7 @@ class _File:
     def size(self) -> int:
         """The number of cities."""
         value = self.field("DIMENSION")
-        return self.source.place(self.fields["DIMENSION"][0], value, first=3)
+        return self.source.place(self.fields["DIMENSION"][0], value, MOST_NAMES, first=3)
 
     def points(self, section: str, size: int) -> list[list[Any]]:
         """``[name, x, y]`` for each line of a section."""
@@ -85,15 +85,18 @@ class _File:
     def table(self, size: int) -> list[list[float]]:
         """The distances that EDGE_WEIGHT_SECTION lists."""
         shape = self.field("EDGE_WEIGHT_FORMAT", tuple(TABLES))
-        cells = TABLES[shape](size)
+        rows = [(row, TABLES[shape](row, size)) for row in range(size)]
+        expected = sum(len(columns) for _, columns in rows)
         entries = self.sections.get("EDGE_WEIGHT_SECTION", [])
         listed = [(line, word) for line, words in entries for word in words]
-        if len(listed) != len(cells):
+        # Before a table is made: its size is what the header says.
+        if len(listed) != expected:
             line = listed[-1][0] if listed else self.last
             raise self.source.wrong(
-                line, f"{len(listed)} distances", f"{len(cells)} for {size} cities and {shape}"
+                line, f"{len(listed)} distances", f"{expected} for {size} cities and {shape}"
             )
         found = [[0.0] * size for _ in range(size)]
+        cells = ((row, column) for row, columns in rows for column in columns)
         for (row, column), (line, word) in zip(cells, listed, strict=True):
             length = self.source.value(line, word)
             if length < 0:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dimod
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from qsaga.core.errors import InvalidRequest
 from qsaga.problems import registry
-from qsaga.problems.files import read_problem
+from qsaga.problems.files import formats, read_problem
 from qsaga.problems.polish import energies
+from qsaga.problems.reading import FileFormat, Source
 from tests.problems.strategies import everything
 
 Written = Callable[[str, str], Path]
@@ -53,6 +59,33 @@ maximize # sense
 0
 0
 """
+
+
+EXPLICIT = "DIMENSION: 3\nEDGE_WEIGHT_TYPE: EXPLICIT\nEDGE_WEIGHT_FORMAT: "
+SAVED = dimod.BinaryQuadraticModel({"a": -1, "b": -5}, {("a", "b"): 2}, 0.5, "BINARY")
+
+WHOLE = {
+    "bqm": ("m.json", json.dumps(SAVED.to_serializable(), indent=1)),
+    "coo": ("m.coo", "# vartype=SPIN\n0 0 1\n0 2 -1.5\n"),
+    "dimacs": ("g.col", COL),
+    "edges": ("g.edges", "# a square\na b 2\nb c\nc d -1\nd a 0.5\n"),
+    "features-csv": ("d.csv", DATA),
+    "gset": ("g.gset", "4 3\n1 2 1\n2 3 -2\n3 4 1\n"),
+    "knapsack-csv": ("k.csv", CSV),
+    "mknap": ("k.mknap", MKNAP),
+    "orlib-jobshop": ("j.jsp", "instance\n2 2\n0 3 1 2\n1 2 0 4\n"),
+    "orlib-portfolio": ("port.txt", "2\n.1 .2\n.2 .3\n1 1 1\n1 2 .5\n2 2 1\n"),
+    "partition-csv": ("p.csv", 'name;size\n"sofa; red";31\nbed;19\n'),
+    "pisinger": ("k.knappi", PISINGER),
+    "places-csv": ("c.csv", "city,x,y\nA,0,0\nB,1,1\nC,2,3.5\n"),
+    "qaplib": ("q.dat", "2\n\n0 1\n1 0\n\n0 2.5\n2.5 0\n"),
+    "qplib": ("q.qplib", QPLIB),
+    "returns-csv": ("r.csv", "# choose: 1\ndate,A,B\n2020,.1,.2\n2021,.3,-.1\n2022,0,.2\n"),
+    "scp": ("s.scp", SCP),
+    "sparse": ("s.sparse", "3 3\n1 1 -4\n1 2 3\n3 2 -5\n"),
+    "tsplib": ("t.tsp", f"{EXPLICIT}UPPER_ROW\nEDGE_WEIGHT_SECTION\n1 2 3\nEOF\n"),
+}
+"""For each format a file's name and its text."""
 
 
 @pytest.mark.parametrize(
@@ -149,6 +182,14 @@ def test_correlations_of_columns(written: Written) -> None:
     assert found.data["choose"] == 1
 
 
+@pytest.mark.parametrize("unit", ["e-300", "e-200", "e160", "e200", "e299"])
+def test_correlations_of_columns_in_any_unit(written: Written, unit: str) -> None:
+    text = "# choose: 1\na,b,y\n{0},1,2\n{1},2,3\n{0},4,5\n"
+    wanted = read_problem(written("d.csv", text.format(1, 2))).data
+    assert dict(wanted["features"])["a"] == pytest.approx(0.188982236505)
+    assert read_problem(written("e.csv", text.format(f"1{unit}", f"2{unit}"))).data == wanted
+
+
 def test_qplib_is_half_of_the_hessian(written: Written) -> None:
     kind, parsed = registry.parse(read_problem(written("q.qplib", QPLIB)))
     bits = everything(kind, parsed)
@@ -156,6 +197,85 @@ def test_qplib_is_half_of_the_hessian(written: Written) -> None:
     wanted = [-(row @ hessian @ row / 2 + row @ [1, -6, 1] + 0.5) for row in bits.astype(float)]
     assert kind.objectives(parsed, bits) == pytest.approx(np.array(wanted))
     assert energies(kind.formulate(parsed), bits) == pytest.approx(np.array(wanted))
+
+
+ODD = ["1e999", "1e300", "-1", "0", "nan", "²", "①", "1_0", "1.5D+01", "9" * 9, "9" * 5000, "x"]
+SIGNS = [
+    "",
+    "\0",
+    "\ufeff",
+    "\n",
+    " ",
+    ",",
+    ";",
+    '"',
+    "\\ud800",
+    "#",
+    ":",
+    "-",
+    "{",
+    "[",
+    "]",
+    "٣",
+    "ß",
+]
+NUMBER = re.compile(r"[-+.\w]*\d[-+.\w]*")
+
+
+@st.composite
+def damaged(draw: st.DrawFn, text: str) -> str:
+    """The text after a few accidents."""
+    for accident in draw(st.lists(st.sampled_from(["cut", "sign", "number", "line"]), max_size=3)):
+        place = draw(st.integers(0, len(text)))
+        lines = text.splitlines(keepends=True)
+        if accident == "cut":
+            text = text[:place]
+        elif accident == "sign":
+            text = text[:place] + draw(st.sampled_from(SIGNS)) + text[place + 1 :]
+        elif accident == "number" and (found := NUMBER.search(text, place)):
+            text = text[: found.start()] + draw(st.sampled_from(ODD)) + text[found.end() :]
+        elif accident == "line" and lines:
+            text = "".join([*lines, lines[place % len(lines)]])
+    return text
+
+
+def test_there_is_a_whole_file_of_each_format() -> None:
+    assert set(WHOLE) == set(formats())
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_damaged_file_is_refused_or_a_problem(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    name, text = WHOLE[data.draw(st.sampled_from(sorted(WHOLE)))]
+    path = tmp_path_factory.getbasetemp() / data.draw(st.sampled_from([name, "a.txt"]))
+    path.write_text(data.draw(damaged(text)))
+    read_as = data.draw(st.none() | st.sampled_from(sorted(WHOLE)))
+    try:
+        registry.parse(read_problem(path, format=read_as))
+    except InvalidRequest as error:
+        refusal = error
+    else:
+        return
+    assert re.match(rf"{re.escape(str(path))}:( \w|\d+$)|workload.problem.data", refusal.field)
+
+
+def test_a_reader_of_others_that_stumbles_is_a_refusal(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(source: Source, *_: str) -> Any:
+        return {"": {}}[source.text]
+
+    broken = FileFormat("broken", "what no one can read", "maxcut", stumble, (), stumble)
+    kind = type(registry.get("maxcut"))
+    monkeypatch.setattr(kind, "formats", (*kind.formats, broken))
+    path = written("a.txt", "a b\n")
+    assert read_problem(path).name == "maxcut"
+    with pytest.raises(
+        InvalidRequest, match=r"no file of format broken: KeyError.*no one can read"
+    ):
+        read_problem(path, format="broken")
 
 
 WRONG = [
