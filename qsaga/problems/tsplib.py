@@ -24,6 +24,8 @@ TABLES: dict[str, Columns] = {
     "LOWER_DIAG_ROW": lambda row, _size: range(row + 1),
 }
 KINDS = ("TSP", "ATSP")
+SECTIONS = ("NODE_COORD_SECTION", "EDGE_WEIGHT_SECTION", "DISPLAY_DATA_SECTION")
+"""Those that say nothing beyond the distances; others constrain the tour, or are of no TSP."""
 Entry = tuple[int, str]
 """Line number and text."""
 
@@ -41,8 +43,10 @@ class _File:
             self.last = line
             if words == ["EOF"]:
                 return
-            if words[0].endswith("_SECTION"):
-                open_section = self.sections.setdefault(words[0], [])
+            if (name := words[0].rstrip(":")).endswith("_SECTION"):
+                if name not in SECTIONS:
+                    raise source.wrong(line, f"{name} is not read", ", ".join(SECTIONS))
+                open_section = self.sections.setdefault(name, [])
             elif words[0][0].isalpha():
                 open_section = None
                 key, colon, value = " ".join(words).partition(":")
@@ -82,6 +86,17 @@ class _File:
             places.append([words[0], *(self.source.value(line, word) for word in words[1:])])
         return places
 
+    def displayed(self, size: int) -> list[list[Any]]:
+        """The points of the picture in the order of the table's rows, whose numbers they bear."""
+        points = self.points("DISPLAY_DATA_SECTION", size)
+        found: dict[int, list[Any]] = {}
+        for (line, words), point in zip(self.sections["DISPLAY_DATA_SECTION"], points, strict=True):
+            node = self.source.place(line, words[0], size)
+            if node in found:
+                raise self.source.wrong(line, f"a second point of {node}", "each node once")
+            found[node] = point
+        return [found[node] for node in sorted(found)]
+
     def table(self, size: int) -> list[list[float]]:
         """The distances that EDGE_WEIGHT_SECTION lists."""
         shape = self.field("EDGE_WEIGHT_FORMAT", tuple(TABLES))
@@ -117,7 +132,7 @@ def _tsplib(source: Source, _problem: str) -> dict[str, Any]:
         return {"metric": kind, "places": file.points("NODE_COORD_SECTION", size)}
     found: dict[str, Any] = {"distances": file.table(size)}
     if "DISPLAY_DATA_SECTION" in file.sections:
-        return {**found, "places": file.points("DISPLAY_DATA_SECTION", size)}
+        return {**found, "places": file.displayed(size)}
     return {**found, "cities": [str(place) for place in range(1, size + 1)]}
 
 
@@ -136,7 +151,8 @@ def _places(source: Source, _problem: str) -> dict[str, Any]:
 
 TSPLIB = FileFormat(
     "tsplib",
-    "TSPLIB 95: " + ", ".join(COORDINATES) + ", or EXPLICIT with " + ", ".join(TABLES),
+    "TSPLIB 95: " + ", ".join(COORDINATES) + ", or EXPLICIT with " + ", ".join(TABLES) + "; a file "
+    "with other sections, such as fixed edges, is refused",
     "tsp",
     _tsplib,
     (".tsp", ".atsp"),
