@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shown
 from typing import Any
 
 from qsaga.problems.reading import FileFormat, Line, Source, count
@@ -34,15 +35,22 @@ def _numeric(source: Source) -> list[Line]:
 
 def _steps(source: Source, row: Line, machines: int) -> list[list[Any]]:
     line, words = row
-    if len(words) % 2:
-        raise source.wrong(line, f"{len(words)} numbers", "pairs of machine and duration")
+    if len(words) != 2 * machines:
+        wanted = f"{2 * machines}: a machine and a duration for each of {machines} machines"
+        raise source.wrong(line, f"{len(words)} numbers", wanted)
     return [
         [
             f"machine {source.place(line, machine, machines - 1, first=0)}",
-            source.place(line, duration),
+            _duration(source, line, duration),
         ]
         for machine, duration in zip(words[::2], words[1::2], strict=True)
     ]
+
+
+def _duration(source: Source, line: int, word: str) -> int:
+    if not (duration := count(word)):
+        raise source.wrong(line, f"duration {shown(word)}", "a whole number from 1")
+    return duration
 
 
 def _like_job_shop(source: Source) -> bool:
