@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from reprlib import repr as shown
 
 from pydantic import ValidationError
 
@@ -95,5 +96,10 @@ def _detect(source: Source, problem: str | None, known: dict[str, FileFormat]) -
     for one in sorted(known.values(), key=lambda one: (one not in asked, one not in fits)):
         if _recognises(one, source):
             return one
+    if fits and problem is None:
+        line, words = next(source.lines(), (1, []))
+        names = ", ".join(one.name for one in fits)
+        problem = f"{shown(' '.join(words))} is the header of no format"
+        raise source.wrong(line, problem, f"that of {names}, or a problem or format by name")
     # So that the complaint says what the problem that is asked for would have taken.
     return next((one for one in (*both, *asked) if known[PLAIN] not in asked), known[PLAIN])

@@ -73,7 +73,8 @@ def _rows(
     return edges
 
 
-def _like_gset(source: Source) -> bool:
+def like_gset(source: Source) -> bool:
+    """Whether two counts stand above rows of three words."""
     rows = [words for _, words in source.lines()]
     # A header of two numbers over rows of three: an edge list would weigh all edges or none.
     return (
@@ -97,7 +98,7 @@ GSET = FileFormat(
     "maxcut",
     _gset,
     (".gset", ".rud", ".mc"),
-    _like_gset,
+    like_gset,
 )
 DIMACS = FileFormat(
     "dimacs",

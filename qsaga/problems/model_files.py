@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import islice
 from reprlib import repr as shown
 from typing import Any
 
 import dimod
 
+from qsaga.problems.graph_files import like_gset
 from qsaga.problems.reading import LARGEST, MOST_NAMES, FileFormat, Pairs, Source
 from qsaga.problems.sheets import Numbers
 
 SAVED = "JSON of dimod's BinaryQuadraticModel.to_serializable()"
+SENSES = ("minimize", "maximize")
 _VARTYPE = re.compile(r"#.*?vartype[:=]\s*([-\w.]+)")
 
 
@@ -131,8 +134,8 @@ def _qplib(source: Source, _problem: str) -> dict[str, Any]:
             numbers.line, f"type {kind}", "binary variables and no constraints, such as QBN"
         )
     sense = numbers.word("minimize or maximize").lower()
-    if sense not in ("minimize", "maximize"):
-        raise source.wrong(numbers.line, f"sense {sense!r}", "minimize, maximize")
+    if sense not in SENSES:
+        raise source.wrong(numbers.line, f"sense {sense!r}", ", ".join(SENSES))
     size = numbers.whole("the number of variables", 1, MOST_NAMES)
     sign = 1.0 if sense == "minimize" else -1.0
     linear = dict.fromkeys(map(str, range(1, size + 1)), 0.0)
@@ -174,6 +177,11 @@ def _like_bqm(source: Source) -> bool:
     return source.text.lstrip().startswith("{")
 
 
+def _like_qplib(source: Source) -> bool:
+    firsts = [words[0] for _, words in islice(source.lines(), 3)]
+    return len(firsts) == 3 and len(firsts[1]) == 3 and firsts[2].lower() in SENSES
+
+
 def _like_coo(source: Source) -> bool:
     return _VARTYPE.search(source.text) is not None
 
@@ -202,6 +210,8 @@ SPARSE = FileFormat(
     "qubo",
     _sparse,
     (".sparse",),
+    # A graph looks the same: it is a model where one is asked for, as GSET then reads none.
+    like_gset,
 )
 QPLIB = FileFormat(
     "qplib",
@@ -210,4 +220,5 @@ QPLIB = FileFormat(
     "qubo",
     _qplib,
     (".qplib",),
+    _like_qplib,
 )

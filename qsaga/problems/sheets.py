@@ -131,7 +131,7 @@ def looks_like(source: Source, *names: str) -> bool:
 
 def whole(source: Source, line: int, word: str, least: int = 0, most: int = 10**12) -> int:
     """A whole number from ``least`` to ``most``. Raises InvalidRequest."""
-    allowed = f"a whole number from {least} to {most}"
+    allowed = f"a whole number from {least} to {most:,}"
     value = source.value(line, word)
     if not value.is_integer():
         raise source.wrong(line, f"{word!r} is no whole number", allowed)

@@ -97,6 +97,8 @@ WHOLE = {
         (PISINGER, "knapsack"),
         ("3 2\n1 2 1\n2 3 1\n", "maxcut"),
         ("1 2\n2 3\n3 1\n", "maxcut"),
+        (QPLIB, "qubo"),
+        ("① ② 1\n② ③ 2\n", "maxcut"),
         ("1 2 1\n2 3 1\n", "maxcut"),
     ],
 )
@@ -287,6 +289,19 @@ WRONG = [
     ("k.csv", CSV.replace("value", "price"), "knapsack", 3, "no column 'value'"),
     ("k.csv", CSV.replace("value", "name"), "knapsack", 3, "a column is called 'name'"),
     ("k.csv", "# capacity: 5\nname,value,weight\n", None, 1, "no rows"),
+    ("k.csv", CSV + "#1,1,2\n", None, 6, "'#1,1,2' is a comment or a row"),
+    ("k.csv", CSV + "# capacity: 6\n", None, 6, "a second `# capacity: …`"),
+    ("k.csv", CSV + '7,"lamp,3\n' + "1,b,2\n" * 9, None, 6, "unexpected end of data"),
+    ("k.csv", CSV + '7,"lamp,3\n' + "1,b,2\n" * 30_000, None, 6, "field larger than"),
+    ("k.csv", CSV.replace("10", "1_0"), None, 4, "'1_0' is no number"),
+    ("k.csv", CSV.replace("10", "１０"), None, 4, "'１０' is no number"),
+    ("r.csv", "date,A,B\n2020,.1,.2\n2021,1e200,.2\n", None, 3, "return 1e200"),
+    ("p.dat", "9" * 5000 + "\n0 1\n", None, 1, "is no index"),
+    ("g.gset", "² 1\n1 2 1\n", None, 1, "header '² 1'"),
+    ("g.gset", "999999999 1\n1 2 1\n", None, 1, "size 999999999 is out of range"),
+    ("g.col", "p edge 999999999 1\ne 1 2\n", None, 1, "index 999999999 is out of range"),
+    ("q.qplib", QPLIB.replace("3 # var", "1e9 # var"), None, 4, "1e9 is out of range"),
+    ("s.sparse", "2 1\n1 2 1e308\n", None, 2, "'1e308' is too large"),
     ("k.mknap", "2\n2 1 0\n", None, 1, "2 test problems"),
     ("k.mknap", "1\n2 5 0\n", None, 2, "5 constraints"),
     ("k.mknap", MKNAP.replace("7.5 4 2 5", "7.5 4 2"), None, 4, "ends too early"),
@@ -336,5 +351,27 @@ def test_a_csv_that_nobody_knows_is_read_as_what_was_asked_for(written: Written)
     path = written("a.csv", "colour,size\nred,3\n")
     with pytest.raises(InvalidRequest, match="no column 'name'"):
         read_problem(path, "partition")
-    with pytest.raises(InvalidRequest, match="u v, or u v weight"):
+    with pytest.raises(
+        InvalidRequest, match=r"a\.csv:1: 'colour,size' is the header of no.* partition-csv"
+    ):
         read_problem(path)
+    with pytest.raises(InvalidRequest, match="u v, or u v weight"):
+        read_problem(path, "maxcut")
+
+
+def test_comments_that_look_like_settings_may_come_twice(written: Written) -> None:
+    more = "# from: http://one\n# from: http://two\n# more, or less, it is\n"
+    assert read_problem(written("k.csv", more + CSV)) == read_problem(written("l.csv", CSV))
+    below = read_problem(written("k.csv", CSV + more.rpartition("# more")[0]))
+    assert below == read_problem(written("l.csv", CSV))
+    quoted = read_problem(written("k.csv", CSV + '"1","#1",2\n'))
+    assert quoted.data["items"][-1] == ["#1", 2.0, 1]
+
+
+def test_a_list_of_counted_rows_is_what_is_asked_for(written: Written) -> None:
+    path = written("bqp.txt", "2 3\n1 1 -1\n1 2 2\n2 2 1.5D+01\n")
+    assert read_problem(path, "qubo").data == {
+        "variables": ["1", "2"],
+        "linear": {"1": -1.0, "2": 15.0},
+        "quadratic": [["1", "2", 4.0]],
+    }
