@@ -105,6 +105,8 @@ def test_distances_as_tsplib_defines_them() -> None:
     assert METRICS["ATT"]((0, 0), (1, 1)) == 1
     assert METRICS["ATT"]((0, 0), (10, 0)) == 4
     assert METRICS["GEO"]((16.47, 96.10), (16.47, 94.44)) == 153
+    # The definition rounds up everything: two cities in one place are a kilometre apart.
+    assert METRICS["GEO"]((38.24, 20.42), (38.24, 20.42)) == 1
     assert METRICS["euclidean"]((0, 0), (3, 4)) == 5
 
 
