@@ -94,9 +94,12 @@ def document(path: Path) -> Any:
     if path.suffix.lower() != ".toml":
         return source.json()
     try:
-        return tomllib.loads(source.text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(str(path), f"no TOML: {error}") from error
+        data = tomllib.loads(source.text)
+        # A request travels as JSON, which has no dates and times.
+        json.dumps(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(str(path), f"no TOML of a request: {error}") from error
+    return data
 
 
 def _whole_request(path: Path, options: Options) -> dict[str, Any] | None:

@@ -93,6 +93,7 @@ def test_a_byte_order_mark_is_no_part_of_a_request(tmp_path: Path) -> None:
         ("a.json", '{"a": ' + "9" * 5000 + "}"),
         ("a.toml", "a = " + "[" * 100_000),
         ("a.toml", "a = " + "9" * 5000),
+        ("a.toml", "[workload.problem]\nname = 'maxcut'\ndata = { nodes = [2020-01-01] }"),
     ],
 )
 def test_what_no_parser_takes_is_refused(tmp_path: Path, name: str, text: str) -> None:
