@@ -10,6 +10,7 @@ from typing import Any
 
 import dimod
 
+from qsaga.core.errors import InvalidRequest
 from qsaga.problems.graph_files import like_gset
 from qsaga.problems.reading import LARGEST, MOST_NAMES, FileFormat, Pairs, Source
 from qsaga.problems.sheets import Numbers
@@ -78,7 +79,9 @@ def _finite(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= LARGEST
 
 
-def _odd(source: Source, field: str, value: object, wanted: str, allowed: str = "") -> Exception:
+def _odd(
+    source: Source, field: str, value: object, wanted: str, allowed: str = ""
+) -> InvalidRequest:
     return source.bad(field, f"{shown(value)} is no {wanted}", allowed or f"a {wanted}")
 
 
@@ -210,7 +213,7 @@ SPARSE = FileFormat(
     "qubo",
     _sparse,
     (".sparse",),
-    # A graph looks the same: it is a model where one is asked for, as GSET then reads none.
+    # A graph looks the same, and GSET comes before; where a model is asked for this does.
     like_gset,
 )
 QPLIB = FileFormat(
