@@ -14,6 +14,7 @@ from qsaga.core.errors import InvalidRequest
 from qsaga.core.jobs import JobRequest, Optimise
 from qsaga.problems import registry
 from qsaga.problems.files import read_problem
+from qsaga.problems.reading import Source
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(?P<value>[-+.\deE]+)\s*(?P<unit>[a-z]*)\s*$")
@@ -89,17 +90,16 @@ def request_from(path: Path, options: Options) -> JobRequest:
 
 def document(path: Path) -> Any:
     """What a JSON or TOML file holds. Raises InvalidRequest with the file and its line."""
+    source = Source.load(path)
+    if path.suffix.lower() != ".toml":
+        return source.json()
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InvalidRequest(str(path), f"cannot be read: {reason}") from error
-    try:
-        return tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidRequest(f"{path}:{error.lineno}", f"no JSON: {error.msg}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest(str(path), f"no TOML: {error}") from error
+        data = tomllib.loads(source.text)
+        # A request travels as JSON, which has no dates and times.
+        json.dumps(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(str(path), f"no TOML of a request: {error}") from error
+    return data
 
 
 def _whole_request(path: Path, options: Options) -> dict[str, Any] | None:

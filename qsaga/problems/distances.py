@@ -37,8 +37,6 @@ def pseudo_euclidean(one: Point, other: Point) -> float:
 
 def geographical(one: Point, other: Point) -> float:
     """GEO: kilometres on the earth between latitude and longitude, each as degrees.minutes."""
-    if one == other:
-        return 0.0
     (north, east), (other_north, other_east) = (_radians(point) for point in (one, other))
     apart = math.cos(east - other_east)
     less, more = math.cos(north - other_north), math.cos(north + other_north)

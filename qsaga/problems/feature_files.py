@@ -13,10 +13,10 @@ from qsaga.problems.sheets import sheet, whole
 
 def _csv(source: Source, _problem: str) -> dict[str, Any]:
     found = sheet(source)
-    line, text = found.setting("choose", "the number of features")
+    line, text = found.required("choose", "the number of features")
     choose = whole(source, line, text, 1)
     head_line, head = found.head
-    target_line, target = found.settings.get("target", (head_line, head[-1]))
+    target_line, target = found.setting("target") or (head_line, head[-1])
     if target not in head:
         raise source.wrong(target_line, f"no column {target!r}", ", ".join(head))
     if len(found.rows) < 2:
@@ -27,7 +27,9 @@ def _csv(source: Source, _problem: str) -> dict[str, Any]:
             raise source.wrong(
                 head_line, f"column {name!r} has the same value everywhere", "values that differ"
             )
-    strength = np.abs(np.corrcoef(data, rowvar=False)).round(12)
+    # By a power of two, which rounds nothing: squares of 1e200 are infinite, of 1e-200 they are 0.
+    scaled = np.ldexp(data, -np.frexp(np.abs(data).max(axis=0))[1])
+    strength = np.abs(np.corrcoef(scaled, rowvar=False)).round(12)
     goal = head.index(target)
     features = [place for place in range(len(head)) if place != goal]
     return {

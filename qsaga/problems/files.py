@@ -5,15 +5,23 @@ Which formats there are is said by the problems that are installed (``ProblemTyp
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from reprlib import repr as shown
+
+from pydantic import ValidationError
 
 from qsaga.core.errors import InvalidRequest
 from qsaga.core.jobs import Problem
+from qsaga.core.validation import invalid_request
 from qsaga.problems import registry
 from qsaga.problems.reading import FileFormat, Source
 
 PLAIN = "edges"
 """What a file is taken for that no format recognises."""
+
+STUMBLES = (ArithmeticError, LookupError, RecursionError, ValueError, csv.Error)
+"""What a reader, which may be installed by others, raises over a text that it did not expect."""
 
 
 def formats() -> dict[str, FileFormat]:
@@ -43,10 +51,7 @@ def read_problem(path: Path, problem_name: str | None = None, format: str | None
 
     Raises InvalidRequest that names the file and the line.
     """
-    try:
-        source = Source(path, path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(str(path), f"cannot be read: {error}") from error
+    source = Source.load(path)
     known = formats()
     if format is not None and format not in known:
         raise InvalidRequest("format", f"unknown format {format!r}", ", ".join(known))
@@ -56,8 +61,26 @@ def read_problem(path: Path, problem_name: str | None = None, format: str | None
         raise InvalidRequest(
             "problem", f"a file of format {kind.name} holds no {problem_name!r}", ", ".join(offered)
         )
-    name = problem_name or offered[0]
-    return Problem(name=name, data=kind.read(source, name))
+    return _read(source, kind, problem_name or offered[0])
+
+
+def _read(source: Source, kind: FileFormat, name: str) -> Problem:
+    try:
+        return Problem(name=name, data=kind.read(source, name))
+    except ValidationError as error:
+        found = invalid_request(error)
+        raise source.bad(found.field, found.problem, found.allowed) from error
+    except STUMBLES as error:
+        reason = f"{type(error).__name__}, {str(error)[:200]}"
+        problem = f"no file of format {kind.name}: {reason}"
+        raise InvalidRequest(str(source.path), problem, kind.title) from error
+
+
+def _recognises(kind: FileFormat, source: Source) -> bool:
+    try:
+        return kind.recognises(source)
+    except STUMBLES:
+        return False
 
 
 def _detect(source: Source, problem: str | None, known: dict[str, FileFormat]) -> FileFormat:
@@ -71,7 +94,12 @@ def _detect(source: Source, problem: str | None, known: dict[str, FileFormat]) -
         if len(group) == 1:
             return group[0]
     for one in sorted(known.values(), key=lambda one: (one not in asked, one not in fits)):
-        if one.recognises(source):
+        if _recognises(one, source):
             return one
+    if fits and problem is None:
+        line, words = next(source.lines(), (1, []))
+        names = ", ".join(one.name for one in fits)
+        problem = f"{shown(' '.join(words))} is the header of no format"
+        raise source.wrong(line, problem, f"that of {names}, or a problem or format by name")
     # So that the complaint says what the problem that is asked for would have taken.
     return next((one for one in (*both, *asked) if known[PLAIN] not in asked), known[PLAIN])

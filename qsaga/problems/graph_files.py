@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsaga.problems.reading import FileFormat, Line, Pairs, Source
+from qsaga.problems.reading import MOST_NAMES, FileFormat, Line, Pairs, Source, count
 
 
 def _edges(source: Source, problem: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def _dimacs(source: Source, _problem: str) -> dict[str, Any]:
         if kind == "p":
             if size or len(rest) != 3 or rest[0] not in ("edge", "edges", "col"):
                 raise source.wrong(line, " ".join(words), "once `p edge nodes edges`")
-            size = source.place(line, rest[1])
+            size = source.place(line, rest[1], MOST_NAMES)
         elif kind == "e" and size and len(rest) == 2:
             pair = [str(source.place(line, word, size)) for word in rest]
             if pair[0] == pair[1]:
@@ -73,13 +73,14 @@ def _rows(
     return edges
 
 
-def _like_gset(source: Source) -> bool:
+def like_gset(source: Source) -> bool:
+    """Whether two counts stand above rows of three words."""
     rows = [words for _, words in source.lines()]
     # A header of two numbers over rows of three: an edge list would weigh all edges or none.
     return (
         len(rows) > 1
         and len(rows[0]) == 2
-        and all(word.isdigit() for word in rows[0])
+        and all(count(word) is not None for word in rows[0])
         and {len(words) for words in rows[1:]} == {3}
     )
 
@@ -97,7 +98,7 @@ GSET = FileFormat(
     "maxcut",
     _gset,
     (".gset", ".rud", ".mc"),
-    _like_gset,
+    like_gset,
 )
 DIMACS = FileFormat(
     "dimacs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsaga.problems.reading import FileFormat, Source
+from qsaga.problems.reading import FileFormat, Source, count
 from qsaga.problems.sheets import Numbers, looks_like, sheet, whole
 
 
@@ -14,7 +14,7 @@ def _csv(source: Source, _problem: str) -> dict[str, Any]:
         [name, source.value(line, value), whole(source, line, weight, 1)]
         for line, (name, value, weight) in found.columns("name", "value", "weight")
     ]
-    line, text = found.setting("capacity", "the weight limit")
+    line, text = found.required("capacity", "the weight limit")
     return {"items": rows, "capacity": whole(source, line, text)}
 
 
@@ -45,8 +45,8 @@ def _like_mknap(source: Source) -> bool:
     return (
         len(words) > 5
         and head[0] == head[2] == "1"
-        and head[1].isdigit()
-        and len(words) == 5 + 2 * int(head[1])
+        and (items := count(head[1])) is not None
+        and len(words) == 5 + 2 * items
     )
 
 

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
+from itertools import islice
+from reprlib import repr as shown
 from typing import Any
 
 import dimod
 
-from qsaga.problems.reading import FileFormat, Pairs, Source
+from qsaga.core.errors import InvalidRequest
+from qsaga.problems.graph_files import like_gset
+from qsaga.problems.reading import LARGEST, MOST_NAMES, FileFormat, Pairs, Source
 from qsaga.problems.sheets import Numbers
 
+SAVED = "JSON of dimod's BinaryQuadraticModel.to_serializable()"
+SENSES = ("minimize", "maximize")
 _VARTYPE = re.compile(r"#.*?vartype[:=]\s*([-\w.]+)")
 
 
 def _bqm(source: Source, _problem: str) -> dict[str, Any]:
-    try:
-        data = json.loads(source.text)
-    except json.JSONDecodeError as error:
-        raise source.wrong(error.lineno, f"no JSON: {error.msg}") from error
-    allowed = "JSON of dimod's BinaryQuadraticModel.to_serializable()"
+    data = source.json()
     if not isinstance(data, dict) or data.get("type") != "BinaryQuadraticModel":
-        raise source.wrong(1, "no binary quadratic model", allowed)
+        raise source.wrong(1, "no binary quadratic model", SAVED)
     if data.get("use_bytes"):
-        raise source.wrong(1, "biases as bytes", f"{allowed}, use_bytes=False")
+        raise source.wrong(1, "biases as bytes", f"{SAVED}, use_bytes=False")
+    _check_vectors(source, data)
     try:
         model = dimod.BinaryQuadraticModel.from_serializable(data)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise source.wrong(1, f"not a model that dimod reads: {error}", allowed) from error
+        raise source.wrong(1, f"not a model that dimod reads: {error}", SAVED) from error
     names = {label: str(label) for label in model.variables}
-    if len(set(names.values())) < len(names):
-        raise source.wrong(1, "two variables have the same name as text", "distinct names")
+    if len(set(names.values())) < len(data["variable_labels"]):
+        raise source.bad("variable_labels", "two have the same name as text", "distinct names")
     values = [model.offset, *model.linear.values(), *model.quadratic.values()]
     if not all(math.isfinite(value) for value in values):
-        raise source.wrong(1, "a bias is not finite", "finite numbers")
+        raise source.wrong(1, "the sum of a pair's biases is not finite", "finite numbers")
     return {
         "variables": list(names.values()),
         "linear": {names[label]: float(bias) for label, bias in model.linear.items()},
@@ -44,6 +46,43 @@ def _bqm(source: Source, _problem: str) -> dict[str, Any]:
         "offset": float(model.offset),
         "vartype": model.vartype.name,
     }
+
+
+def _check_vectors(source: Source, data: dict[str, Any]) -> None:
+    """Refuse what dimod would not: it indexes its memory with whatever stands in the file."""
+    size = len(_listed(source, data, "variable_labels"))
+    places = range(size)
+    pairs = len(_listed(source, data, "quadratic_biases"))
+    for name, count in (("linear_biases", size), ("quadratic_biases", pairs)):
+        for index, value in enumerate(_listed(source, data, name, count)):
+            if not _finite(value):
+                raise _odd(source, f"{name}.{index}", value, "finite number")
+    for name in ("quadratic_head", "quadratic_tail"):
+        for index, value in enumerate(_listed(source, data, name, pairs)):
+            if type(value) is not int or value not in places:
+                raise _odd(source, f"{name}.{index}", value, "index", f"0 to {size - 1}")
+    if not _finite(data.get("offset")):
+        raise _odd(source, "offset", data.get("offset"), "finite number")
+
+
+def _listed(source: Source, data: dict[str, Any], name: str, size: int | None = None) -> list[Any]:
+    values = data.get(name)
+    if not isinstance(values, list):
+        raise source.bad(name, "no list", SAVED)
+    if size is not None and len(values) != size:
+        raise source.bad(name, f"{len(values)} values", f"{size}, as many as the model has")
+    return values
+
+
+def _finite(value: Any) -> bool:
+    # JSON's whole numbers may be larger than any float; a bool is an int to isinstance.
+    return type(value) in (int, float) and abs(value) <= LARGEST
+
+
+def _odd(
+    source: Source, field: str, value: object, wanted: str, allowed: str = ""
+) -> InvalidRequest:
+    return source.bad(field, f"{shown(value)} is no {wanted}", allowed or f"a {wanted}")
 
 
 def _coo(source: Source, _problem: str) -> dict[str, Any]:
@@ -98,9 +137,9 @@ def _qplib(source: Source, _problem: str) -> dict[str, Any]:
             numbers.line, f"type {kind}", "binary variables and no constraints, such as QBN"
         )
     sense = numbers.word("minimize or maximize").lower()
-    if sense not in ("minimize", "maximize"):
-        raise source.wrong(numbers.line, f"sense {sense!r}", "minimize, maximize")
-    size = numbers.whole("the number of variables", 1)
+    if sense not in SENSES:
+        raise source.wrong(numbers.line, f"sense {sense!r}", ", ".join(SENSES))
+    size = numbers.whole("the number of variables", 1, MOST_NAMES)
     sign = 1.0 if sense == "minimize" else -1.0
     linear = dict.fromkeys(map(str, range(1, size + 1)), 0.0)
     quadratic: list[list[Any]] = []
@@ -141,6 +180,11 @@ def _like_bqm(source: Source) -> bool:
     return source.text.lstrip().startswith("{")
 
 
+def _like_qplib(source: Source) -> bool:
+    firsts = [words[0] for _, words in islice(source.lines(), 3)]
+    return len(firsts) == 3 and len(firsts[1]) == 3 and firsts[2].lower() in SENSES
+
+
 def _like_coo(source: Source) -> bool:
     return _VARTYPE.search(source.text) is not None
 
@@ -169,6 +213,8 @@ SPARSE = FileFormat(
     "qubo",
     _sparse,
     (".sparse",),
+    # A graph looks the same, and GSET comes before; where a model is asked for this does.
+    like_gset,
 )
 QPLIB = FileFormat(
     "qplib",
@@ -177,4 +223,5 @@ QPLIB = FileFormat(
     "qubo",
     _qplib,
     (".qplib",),
+    _like_qplib,
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shown
 from typing import Any
 
-from qsaga.problems.reading import FileFormat, Line, Source
+from qsaga.problems.reading import FileFormat, Line, Source, count
 
 
 def _job_shop(source: Source, _problem: str) -> dict[str, Any]:
@@ -29,27 +30,34 @@ def _job_shop(source: Source, _problem: str) -> dict[str, Any]:
 
 def _numeric(source: Source) -> list[Line]:
     """Lines that begin with a number; others are headings."""
-    return [(line, words) for line, words in source.lines() if words[0].isdigit()]
+    return [(line, words) for line, words in source.lines() if count(words[0]) is not None]
 
 
 def _steps(source: Source, row: Line, machines: int) -> list[list[Any]]:
     line, words = row
-    if len(words) % 2:
-        raise source.wrong(line, f"{len(words)} numbers", "pairs of machine and duration")
+    if len(words) != 2 * machines:
+        wanted = f"{2 * machines}: a machine and a duration for each of {machines} machines"
+        raise source.wrong(line, f"{len(words)} numbers", wanted)
     return [
         [
             f"machine {source.place(line, machine, machines - 1, first=0)}",
-            source.place(line, duration),
+            _duration(source, line, duration),
         ]
         for machine, duration in zip(words[::2], words[1::2], strict=True)
     ]
+
+
+def _duration(source: Source, line: int, word: str) -> int:
+    if not (duration := count(word)):
+        raise source.wrong(line, f"duration {shown(word)}", "a whole number from 1")
+    return duration
 
 
 def _like_job_shop(source: Source) -> bool:
     rows = _numeric(source)
     if len(rows) < 2 or len(rows[0][1]) != 2:
         return False
-    jobs, machines = (int(word) if word.isdigit() else 0 for word in rows[0][1])
+    jobs, machines = (count(word) or 0 for word in rows[0][1])
     return len(rows) == jobs + 1 and all(len(words) == 2 * machines for _, words in rows[1:])
 
 

@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from qsaga.problems.reading import FileFormat, Source
+from qsaga.problems.reading import FileFormat, Source, count
 from qsaga.problems.sheets import Numbers, Sheet, sheet, whole
 
 USUAL = 10
 """Assets to choose where a file does not say it, as Chang et al. 2000 do for OR-Library's."""
+
+
+MOST_RETURN = 1e6
+"""Magnitude of a return, as that of the mean that a problem may have."""
 
 
 def _orlib(source: Source, _problem: str) -> dict[str, Any]:
@@ -22,27 +26,31 @@ def _orlib(source: Source, _problem: str) -> dict[str, Any]:
         assets.append([str(index), numbers.value(what), numbers.value(what)])
         if assets[-1][2] < 0:
             raise source.wrong(numbers.line, f"standard deviation {assets[-1][2]:g}", "0 or more")
-    table = np.full((size, size), np.nan)
+    found: dict[frozenset[int], float] = {}
     for _ in range(size * (size + 1) // 2):
-        pair = [numbers.place("i j correlation for each pair", size) - 1 for _ in range(2)]
+        pair = [numbers.place("i j correlation for each pair", size) for _ in range(2)]
         value = numbers.value("a correlation")
         if not -1 <= value <= 1:
             raise source.wrong(numbers.line, f"correlation {value:g}", "-1 to 1")
-        if not np.isnan(table[pair[0], pair[1]]):
-            pair_text = f"{pair[0] + 1} {pair[1] + 1}"
+        if frozenset(pair) in found:
+            pair_text = f"{pair[0]} {pair[1]}"
             raise source.wrong(numbers.line, f"{pair_text} was already given", "each pair once")
-        table[pair, pair[::-1]] = value
+        found[frozenset(pair)] = value
     numbers.end()
-    return {"assets": assets, "correlation": table.tolist(), "choose": min(USUAL, size)}
+    places = range(1, size + 1)
+    return {
+        "assets": assets,
+        "correlation": [[found[frozenset((i, j))] for j in places] for i in places],
+        "choose": min(USUAL, size),
+    }
 
 
 def _like_orlib(source: Source) -> bool:
     rows = [words for _, words in source.lines("")]
-    if len(rows[0] if rows else []) != 1 or not rows[0][0].isdigit():
+    size = count(rows[0][0]) if rows and len(rows[0]) == 1 else None
+    if not size or len(rows) != 1 + size + (pairs := size * (size + 1) // 2):
         return False
-    size = int(rows[0][0])
-    widths = [len(words) for words in rows[1:]]
-    return size > 0 and widths == [2] * size + [3] * (size * (size + 1) // 2)
+    return [len(words) for words in rows[1:]] == [2] * size + [3] * pairs
 
 
 def _returns(source: Source, _problem: str) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def _returns(source: Source, _problem: str) -> dict[str, Any]:
     if len(found.rows) < 2:
         raise source.wrong(line, f"{len(found.rows)} dates", "at least 2, for a covariance")
     returns = np.array(
-        [[source.value(number, word) for word in words[1:]] for number, words in found.rows]
+        [[_return(source, number, word) for word in words[1:]] for number, words in found.rows]
     )
     means = returns.mean(axis=0)
     covariance = np.atleast_2d(np.cov(returns, rowvar=False))
@@ -65,17 +73,26 @@ def _returns(source: Source, _problem: str) -> dict[str, Any]:
     }
 
 
+def _return(source: Source, line: int, word: str) -> float:
+    value = source.value(line, word)
+    if abs(value) > MOST_RETURN:
+        raise source.wrong(line, f"return {word}", f"a magnitude up to {MOST_RETURN:g}")
+    return value
+
+
 def _settings(found: Sheet) -> dict[str, Any]:
     """What comment lines say of the portfolio. Raises InvalidRequest."""
     said: dict[str, Any] = {}
-    for name, (line, text) in found.settings.items():
-        if name == "risk_aversion":
-            said[name] = found.source.value(line, text)
-        elif name in ("choose", "units", "most"):
-            said[name] = whole(found.source, line, text, 1)
-        else:
-            allowed = "choose, units, most, risk_aversion"
-            raise found.source.wrong(line, f"{name!r} cannot be set", allowed)
+    counts = ("choose", "units", "most")
+    allowed = (*counts, "risk_aversion")
+    for name, lines in found.settings.items():
+        if name not in allowed:
+            raise found.source.wrong(lines[0][0], f"{name!r} cannot be set", ", ".join(allowed))
+    for name in counts:
+        if given := found.setting(name):
+            said[name] = whole(found.source, *given, 1)
+    if given := found.setting("risk_aversion"):
+        said["risk_aversion"] = found.source.value(*given)
     return said
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsaga.problems.reading import FileFormat, Source
+from qsaga.problems.reading import FileFormat, Source, count
 
 
 def _qaplib(source: Source, _problem: str) -> dict[str, Any]:
@@ -37,13 +37,10 @@ def _amount(source: Source, line: int, word: str) -> float:
 
 
 def _like_qaplib(source: Source) -> bool:
-    words = source.text.split()
-    if not words or not words[0].isdigit():
-        return False
-    size = int(words[0])
-    first = next(iter(source.lines(comment="")))[1]
+    first = next((words for _, words in source.lines(comment="")), [])
     # A line of its own for the size, and numbers enough for two tables.
-    return len(first) == 1 and size > 1 and len(words) == 1 + 2 * size * size
+    size = count(first[0]) if len(first) == 1 else None
+    return size is not None and size > 1 and len(source.text.split()) == 1 + 2 * size * size
 
 
 QAPLIB = FileFormat(

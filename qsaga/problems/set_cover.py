@@ -18,7 +18,7 @@ from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing, number
 from qsaga.problems.graphs import NodeName, check_names, in_order
 from qsaga.problems.inequality import MARGIN, extra_names
-from qsaga.problems.reading import FileFormat, Source
+from qsaga.problems.reading import FileFormat, Source, count
 from qsaga.problems.sheets import Numbers
 
 
@@ -93,14 +93,15 @@ def _scp(source: Source, _problem: str) -> dict[str, Any]:
 def _like_scp(source: Source) -> bool:
     """Whether the counts in the file lead from its beginning exactly to its end."""
     words = source.text.split()
-    if len(words) < 5 or not all(word.isdigit() for word in words):
+    numbers = [number for word in words if (number := count(word)) is not None]
+    if len(words) < 5 or len(numbers) < len(words):
         return False
-    at = 2 + int(words[1])
-    for _ in range(int(words[0])):
-        if at >= len(words):
+    at = 2 + numbers[1]
+    for _ in range(numbers[0]):
+        if at >= len(numbers):
             return False
-        at += 1 + int(words[at])
-    return at == len(words)
+        at += 1 + numbers[at]
+    return at == len(numbers)
 
 
 SCP = FileFormat(

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from reprlib import repr as shown
 
 from qsaga.problems.reading import Source
 
@@ -23,21 +24,29 @@ class Sheet:
         source: where it was read.
         head: names of the columns.
         rows: one text for each column.
-        settings: of comment lines ``# name: value``, with their line number.
+        settings: of comment lines ``# name: value``, each with all its lines and values.
     """
 
     source: Source
     head: Cells
     rows: tuple[Cells, ...]
-    settings: dict[str, tuple[int, str]]
+    settings: dict[str, list[tuple[int, str]]]
 
-    def setting(self, name: str, meaning: str) -> tuple[int, str]:
+    def setting(self, name: str) -> tuple[int, str] | None:
+        """Line and value of a setting, if it is there. Raises InvalidRequest if it is twice."""
+        # Other comments may look like a setting, and may come more than once.
+        lines = self.settings.get(name, [])
+        if len(lines) > 1:
+            raise self.source.wrong(lines[1][0], f"a second `# {name}: …`", "each setting once")
+        return lines[0] if lines else None
+
+    def required(self, name: str, meaning: str) -> tuple[int, str]:
         """Line and value of a setting that must be there. Raises InvalidRequest."""
-        if name not in self.settings:
+        if (found := self.setting(name)) is None:
             raise self.source.wrong(
                 self.head[0], f"no {name} is set", f"a line `# {name}: …` above, {meaning}"
             )
-        return self.settings[name]
+        return found
 
     def columns(self, *names: str) -> Iterator[Cells]:
         """The rows, with these columns only. Raises InvalidRequest if one is missing."""
@@ -55,24 +64,19 @@ def sheet(source: Source) -> Sheet:
     """A CSV file with a header row, separated by commas or semicolons.
 
     Raises InvalidRequest with the line if a row is longer or shorter than the header, a column
-    has no name or the name of another, or there are no rows.
+    has no name or the name of another, a quote is not closed, a comment might be a row, or there
+    are no rows.
     """
     lines = source.text.splitlines()
-    settings = {
-        found["name"]: (number, found["value"])
-        for number, line in enumerate(lines, start=1)
-        if (found := _SETTING.match(line))
-    }
+    settings: dict[str, list[tuple[int, str]]] = {}
+    for number, text in enumerate(lines, start=1):
+        if found := _SETTING.match(text):
+            settings.setdefault(found["name"], []).append((number, found["value"]))
     # Blanked and not left out, so that the line numbers stay right.
     bare = ["" if line.lstrip().startswith("#") else line for line in lines]
     first = next((line for line in bare if line.strip()), "")
     separator = ";" if ";" in first and "," not in first else ","
-    reader = csv.reader(bare, delimiter=separator, skipinitialspace=True)
-    rows: list[Cells] = [
-        (reader.line_num, tuple(word.strip() for word in row))
-        for row in reader
-        if any(word.strip() for word in row)
-    ]
+    rows = list(_rows(source, bare, separator))
     if len(rows) < 2:
         raise source.wrong(1, "no rows", "a header row and at least one row")
     line, head = rows[0]
@@ -84,7 +88,36 @@ def sheet(source: Source) -> Sheet:
             raise source.wrong(
                 number, f"{len(row)} values", f"{len(head)}, one for each column of the header"
             )
+    _check_comments(source, rows[0], separator)
     return Sheet(source, rows[0], tuple(rows[1:]), settings)
+
+
+def _rows(source: Source, lines: list[str], separator: str) -> Iterator[Cells]:
+    """The rows that are not empty."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    while True:
+        begun = reader.line_num + 1
+        try:
+            row = tuple(word.strip() for word in next(reader))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # A quote that is not closed is noticed at the end of the file only.
+            raise source.wrong(
+                begun, f"no row of values: {error}", "closed quotes, separated"
+            ) from error
+        if any(row):
+            yield reader.line_num, row
+
+
+def _check_comments(source: Source, head: Cells, separator: str) -> None:
+    """Refuse a comment between the rows that could be one of them."""
+    begun, names = head
+    for number, line in enumerate(source.text.splitlines()[begun:], start=begun + 1):
+        if line.lstrip().startswith("#") and line.count(separator) == len(names) - 1 > 0:
+            raise source.wrong(
+                number, f"{shown(line)} is a comment or a row", 'for a row quotes, as in "#1"'
+            )
 
 
 def looks_like(source: Source, *names: str) -> bool:
@@ -96,14 +129,14 @@ def looks_like(source: Source, *names: str) -> bool:
     return {word.strip() for word in re.split("[,;]", head)} == set(names)
 
 
-def whole(source: Source, line: int, word: str, least: int = 0) -> int:
-    """A whole number of at most 10^12. Raises InvalidRequest."""
-    allowed = f"a whole number from {least}"
+def whole(source: Source, line: int, word: str, least: int = 0, most: int = 10**12) -> int:
+    """A whole number from ``least`` to ``most``. Raises InvalidRequest."""
+    allowed = f"a whole number from {least} to {most:,}"
     value = source.value(line, word)
     if not value.is_integer():
         raise source.wrong(line, f"{word!r} is no whole number", allowed)
-    if value < least or value > 1e12:
-        raise source.wrong(line, f"{word} is out of range", f"{allowed} to 10^12")
+    if value < least or value > most:
+        raise source.wrong(line, f"{word} is out of range", allowed)
     return int(value)
 
 
@@ -127,10 +160,10 @@ class Numbers:
         self._at += 1
         return self._words[self._at - 1][1]
 
-    def whole(self, what: str, least: int = 0) -> int:
+    def whole(self, what: str, least: int = 0, most: int = 10**12) -> int:
         """The next number, a whole one. Raises InvalidRequest."""
         word = self.word(what)
-        return whole(self.source, self.line, word, least)
+        return whole(self.source, self.line, word, least, most)
 
     def value(self, what: str) -> float:
         """The next number. Raises InvalidRequest."""

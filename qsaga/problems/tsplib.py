@@ -7,23 +7,25 @@ from collections.abc import Callable
 from typing import Any
 
 from qsaga.problems.distances import METRICS
-from qsaga.problems.reading import FileFormat, Source
+from qsaga.problems.reading import MOST_NAMES, FileFormat, Source
 from qsaga.problems.sheets import looks_like, sheet
 
 SECTION = re.compile(r"^\s*([A-Z_]+_SECTION)\b", re.MULTILINE)
 COORDINATES = tuple(name for name in METRICS if name.isupper())
 
-Cells = Callable[[int], list[tuple[int, int]]]
-"""For a size the places of a table in the order that a format lists them in."""
+Columns = Callable[[int, int], range]
+"""The columns that a format lists of a row, given the row and the size."""
 
-TABLES: dict[str, Cells] = {
-    "FULL_MATRIX": lambda size: [(i, j) for i in range(size) for j in range(size)],
-    "UPPER_ROW": lambda size: [(i, j) for i in range(size) for j in range(i + 1, size)],
-    "LOWER_ROW": lambda size: [(i, j) for i in range(size) for j in range(i)],
-    "UPPER_DIAG_ROW": lambda size: [(i, j) for i in range(size) for j in range(i, size)],
-    "LOWER_DIAG_ROW": lambda size: [(i, j) for i in range(size) for j in range(i + 1)],
+TABLES: dict[str, Columns] = {
+    "FULL_MATRIX": lambda _row, size: range(size),
+    "UPPER_ROW": lambda row, size: range(row + 1, size),
+    "LOWER_ROW": lambda row, _size: range(row),
+    "UPPER_DIAG_ROW": range,
+    "LOWER_DIAG_ROW": lambda row, _size: range(row + 1),
 }
 KINDS = ("TSP", "ATSP")
+SECTIONS = ("NODE_COORD_SECTION", "EDGE_WEIGHT_SECTION", "DISPLAY_DATA_SECTION")
+"""Those that say nothing beyond the distances; others constrain the tour, or are of no TSP."""
 Entry = tuple[int, str]
 """Line number and text."""
 
@@ -41,8 +43,10 @@ class _File:
             self.last = line
             if words == ["EOF"]:
                 return
-            if words[0].endswith("_SECTION"):
-                open_section = self.sections.setdefault(words[0], [])
+            if (name := words[0].rstrip(":")).endswith("_SECTION"):
+                if name not in SECTIONS:
+                    raise source.wrong(line, f"{name} is not read", ", ".join(SECTIONS))
+                open_section = self.sections.setdefault(name, [])
             elif words[0][0].isalpha():
                 open_section = None
                 key, colon, value = " ".join(words).partition(":")
@@ -67,7 +71,7 @@ class _File:
     def size(self) -> int:
         """The number of cities."""
         value = self.field("DIMENSION")
-        return self.source.place(self.fields["DIMENSION"][0], value, first=3)
+        return self.source.place(self.fields["DIMENSION"][0], value, MOST_NAMES, first=3)
 
     def points(self, section: str, size: int) -> list[list[Any]]:
         """``[name, x, y]`` for each line of a section."""
@@ -82,18 +86,32 @@ class _File:
             places.append([words[0], *(self.source.value(line, word) for word in words[1:])])
         return places
 
+    def displayed(self, size: int) -> list[list[Any]]:
+        """The points of the picture in the order of the table's rows, whose numbers they bear."""
+        points = self.points("DISPLAY_DATA_SECTION", size)
+        found: dict[int, list[Any]] = {}
+        for (line, words), point in zip(self.sections["DISPLAY_DATA_SECTION"], points, strict=True):
+            node = self.source.place(line, words[0], size)
+            if node in found:
+                raise self.source.wrong(line, f"a second point of {node}", "each node once")
+            found[node] = point
+        return [found[node] for node in sorted(found)]
+
     def table(self, size: int) -> list[list[float]]:
         """The distances that EDGE_WEIGHT_SECTION lists."""
         shape = self.field("EDGE_WEIGHT_FORMAT", tuple(TABLES))
-        cells = TABLES[shape](size)
+        rows = [(row, TABLES[shape](row, size)) for row in range(size)]
+        expected = sum(len(columns) for _, columns in rows)
         entries = self.sections.get("EDGE_WEIGHT_SECTION", [])
         listed = [(line, word) for line, words in entries for word in words]
-        if len(listed) != len(cells):
+        # Before a table is made: its size is what the header says.
+        if len(listed) != expected:
             line = listed[-1][0] if listed else self.last
             raise self.source.wrong(
-                line, f"{len(listed)} distances", f"{len(cells)} for {size} cities and {shape}"
+                line, f"{len(listed)} distances", f"{expected} for {size} cities and {shape}"
             )
         found = [[0.0] * size for _ in range(size)]
+        cells = ((row, column) for row, columns in rows for column in columns)
         for (row, column), (line, word) in zip(cells, listed, strict=True):
             length = self.source.value(line, word)
             if length < 0:
@@ -114,7 +132,7 @@ def _tsplib(source: Source, _problem: str) -> dict[str, Any]:
         return {"metric": kind, "places": file.points("NODE_COORD_SECTION", size)}
     found: dict[str, Any] = {"distances": file.table(size)}
     if "DISPLAY_DATA_SECTION" in file.sections:
-        return {**found, "places": file.points("DISPLAY_DATA_SECTION", size)}
+        return {**found, "places": file.displayed(size)}
     return {**found, "cities": [str(place) for place in range(1, size + 1)]}
 
 
@@ -133,7 +151,8 @@ def _places(source: Source, _problem: str) -> dict[str, Any]:
 
 TSPLIB = FileFormat(
     "tsplib",
-    "TSPLIB 95: " + ", ".join(COORDINATES) + ", or EXPLICIT with " + ", ".join(TABLES),
+    "TSPLIB 95: " + ", ".join(COORDINATES) + ", or EXPLICIT with " + ", ".join(TABLES) + "; a file "
+    "with other sections, such as fixed edges, is refused",
     "tsp",
     _tsplib,
     (".tsp", ".atsp"),

@@ -79,6 +79,30 @@ def test_toml_is_the_same_request(tmp_path: Path) -> None:
     assert request_from(file, Options()) == wanted
 
 
+def test_a_byte_order_mark_is_no_part_of_a_request(tmp_path: Path) -> None:
+    plain = ROOT / "examples" / "maxcut.json"
+    marked = tmp_path / plain.name
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    assert request_from(marked, Options()) == request_from(plain, Options())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"a":' * 100_000),
+        ("a.json", '{"a": ' + "9" * 5000 + "}"),
+        ("a.toml", "a = " + "[" * 100_000),
+        ("a.toml", "a = " + "9" * 5000),
+        ("a.toml", "[workload.problem]\nname = 'maxcut'\ndata = { nodes = [2020-01-01] }"),
+    ],
+)
+def test_what_no_parser_takes_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InvalidRequest, match=f"{name}.*no (JSON|TOML)"):
+        request_from(path, Options())
+
+
 def test_options_win_over_the_file() -> None:
     file = ROOT / "examples" / "maxcut.json"
     request = request_from(file, Options(route="annealing", queue="5"))

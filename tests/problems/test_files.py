@@ -89,7 +89,13 @@ def test_a_graph_becomes_what_is_asked(tmp_path: Path) -> None:
     assert independent.data == {"nodes": ["1", "2", "3"], "edges": [["1", "2"], ["2", "3"]]}
 
 
-WRONG = [
+def saved(**changes: object) -> str:
+    """A model of a and b as dimod saves it, but for the changes."""
+    model = dimod.BinaryQuadraticModel({"a": -1, "b": -5}, {("a", "b"): 2}, 0.5, "BINARY")
+    return json.dumps(model.to_serializable() | changes)
+
+
+WRONG: list[tuple[str, str, int | str, str]] = [
     ("a.edges", "a b\nb b\n", 2, "joins 'b' to itself"),
     ("a.edges", "# x\na b 1\nb a 2\n", 3, "already given on line 2"),
     ("a.edges", "a b\na c nan\n", 2, "'nan' is not finite"),
@@ -106,7 +112,18 @@ WRONG = [
     ("g.gset", "", 1, "empty"),
     ("b.json", '{\n"type": oops}', 2, "no JSON"),
     ("b.json", "[]", 1, "no binary quadratic model"),
-    ("b.json", '{"type": "BinaryQuadraticModel"}', 1, "not a model that dimod reads"),
+    ("b.json", '{"type": "BinaryQuadraticModel"}', " variable_labels", "no list"),
+    ("b.json", saved(variable_type="TERNARY"), 1, "not a model that dimod reads"),
+    ("b.json", saved(quadratic_head=[-1]), " quadratic_head.0", "-1 is no index"),
+    ("b.json", saved(quadratic_tail=[2]), " quadratic_tail.0", "2 is no index"),
+    ("b.json", saved(quadratic_tail=[True]), " quadratic_tail.0", "True is no index"),
+    ("b.json", saved(quadratic_tail=[0, 1]), " quadratic_tail", "2 values"),
+    ("b.json", saved(linear_biases=[-5.0]), " linear_biases", "1 values"),
+    ("b.json", saved(linear_biases=[1.0, 10**400]), " linear_biases.1", "no finite number"),
+    ("b.json", saved(quadratic_biases=["1"]), " quadratic_biases.0", "'1' is no finite number"),
+    ("b.json", saved(offset=float("nan")), " offset", "nan is no finite number"),
+    ("b.json", saved(variable_labels=[0, "0"]), " variable_labels", "same name"),
+    ("b.json", saved(variable_labels=None), " variable_labels", "no list"),
     ("c.coo", "# vartype=TERNARY\n0 0 1\n", 1, "vartype 'TERNARY'"),
     ("c.coo", "0 0 1\n0 1\n", 2, "2 words"),
     ("c.coo", "0 0 1\n-1 0 1\n", 2, "'-1' is no index"),
@@ -116,13 +133,35 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "text", "line", "problem"), WRONG)
-def test_malformed_files(tmp_path: Path, name: str, text: str, line: int, problem: str) -> None:
+def test_malformed_files(
+    tmp_path: Path, name: str, text: str, line: int | str, problem: str
+) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(InvalidRequest) as caught:
         read_problem(path)
     assert caught.value.field == f"{path}:{line}"
     assert problem in caught.value.problem
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.edges", "a b\nb c\nc a\n"),
+        ("a.txt", "3 2\n1 2 1\n2 3 1\n"),
+        ("a.csv", "city,x,y\nA,0,0\nB,1,1\nC,2,2\n"),
+        ("a.json", saved()),
+        ("a.dat", "2\n0 1\n1 0\n0 2\n2 0\n"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str, text: str) -> None:
+    plain, marked = tmp_path / name, tmp_path / f"marked{name}"
+    plain.write_text(text)
+    marked.write_bytes(MARK + text.encode())
+    assert read_problem(marked) == read_problem(plain)
 
 
 def test_what_does_not_go_together(tmp_path: Path) -> None:

@@ -214,8 +214,11 @@ def test_bad_input(data: dict[str, Any], path: str, problem: str, allowed: str) 
         ("2 2\n0 3 1 2\n", 2, "1 lines of jobs, the header says 2"),
         ("1 2\n0 3 1\n", 2, "3 numbers"),
         ("1 2\n0 3 2 1\n", 2, "index 2 is out of range"),
-        ("1 2\n0 3 1 0\n", 2, "index 0 is out of range"),
-        ("1 2\n0 3 1 -4\n", 2, "'-4' is no index"),
+        ("1 2\n0 3 1 0\n", 2, "duration '0'"),
+        ("1 2\n0 3 1 -4\n", 2, "duration '-4'"),
+        ("1 2\n0 3 1 2.5\n", 2, "duration '2.5'"),
+        ("2 3\n0 3 1 2\n1 2 0 4\n", 2, "4 numbers"),
+        ("1 1\n0 3 0 2\n", 2, "4 numbers"),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, line: int, problem: str) -> None:

@@ -105,6 +105,8 @@ def test_distances_as_tsplib_defines_them() -> None:
     assert METRICS["ATT"]((0, 0), (1, 1)) == 1
     assert METRICS["ATT"]((0, 0), (10, 0)) == 4
     assert METRICS["GEO"]((16.47, 96.10), (16.47, 94.44)) == 153
+    # The definition rounds up everything: two cities in one place are a kilometre apart.
+    assert METRICS["GEO"]((38.24, 20.42), (38.24, 20.42)) == 1
     assert METRICS["euclidean"]((0, 0), (3, 4)) == 5
 
 
@@ -191,6 +193,9 @@ def test_gaps_that_prove_nothing_never_give_a_silent_wrong_answer() -> None:
 
 
 HEAD = "NAME: x\nTYPE: TSP\nDIMENSION: 3\n"
+TABLE = (
+    HEAD + "EDGE_WEIGHT_TYPE: EXPLICIT\nEDGE_WEIGHT_FORMAT: UPPER_ROW\nEDGE_WEIGHT_SECTION\n1 2 3\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +229,12 @@ HEAD = "NAME: x\nTYPE: TSP\nDIMENSION: 3\n"
         ("EDGE_WEIGHT_TYPE: GEO\nNODE_COORD_SECTION\n1 0 0\n", 3, "no DIMENSION"),
         ("NAME x\nEDGE_WEIGHT_TYPE: GEO\nNODE_COORD_SECTION\n", 1, "is no field"),
         ("1 2 3\nEDGE_WEIGHT_TYPE: GEO\nNODE_COORD_SECTION\n", 1, "outside a section"),
+        (f"{TABLE}FIXED_EDGES_SECTION\n1 2\n-1\nEOF\n", 8, "FIXED_EDGES_SECTION is not read"),
+        (f"{TABLE}FIXED_EDGES_SECTION:\n1 2\n-1\nEOF\n", 8, "FIXED_EDGES_SECTION is not read"),
+        (f"{TABLE[18:]}DEMAND_SECTION\n1 0\nEOF\n", 6, "DEMAND_SECTION is not read"),
+        (f"{TABLE}DISPLAY_DATA_SECTION\n1 0 0\n2 5 5\n1 6 6\n", 11, "a second point of 1"),
+        (f"{TABLE}DISPLAY_DATA_SECTION\n1 0 0\n2 5 5\nUlm 6 6\n", 11, "'Ulm' is no field"),
+        (f"{TABLE}DISPLAY_DATA_SECTION\n1 0 0\n2 5 5\n4 6 6\n", 11, "index 4 is out of range"),
     ],
 )
 def test_malformed_tsplib(tmp_path: Path, text: str, line: int, problem: str) -> None:
@@ -249,7 +260,7 @@ def test_explicit_tables(tmp_path: Path, shape: str, numbers: str) -> None:
     path = tmp_path / "three.txt"
     path.write_text(
         f"{HEAD}EDGE_WEIGHT_TYPE: EXPLICIT\nEDGE_WEIGHT_FORMAT: {shape}\n"
-        f"EDGE_WEIGHT_SECTION\n{numbers}\nDISPLAY_DATA_SECTION\n1 0 0\n2 5 5\n3 6 6\nEOF\n"
+        f"EDGE_WEIGHT_SECTION\n{numbers}\nDISPLAY_DATA_SECTION\n1 0 0\n3 6 6\n2 5 5\nEOF\n"
     )
     found = read_problem(path).data
     assert found["distances"] == [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
