@@ -22,9 +22,17 @@ TOLD = (
     "ladder",
     "loops",
     "loops_asked",
+    "races",
+    "answered_in_vain",
 )
-KEPT = ("cancelled_unjudged.loop.json", "completed_unjudged.loop.json")
-"""Of before loops were judged as a whole: no worker of today makes such a history."""
+KEPT = (
+    "cancelled_unjudged.loop.json",
+    "completed_unjudged.loop.json",
+    "cancelled_in_vain.job.json",
+    "late_given_up.run.json",
+)
+"""Of before loops were judged as a whole, and every late result was kept: no worker of today makes
+such a history."""
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 
 
