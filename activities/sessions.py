@@ -208,9 +208,18 @@ class Sessions(OpenStep, LookStep, CloseStep):
             raise BudgetExceeded("; ".join(one.text(tenant) for one in short))
 
     async def _beyond(self, record: SessionRecord, seconds: float) -> float:
-        """What the session was charged beyond its jobs, in quantum seconds."""
+        """What the session was charged beyond its jobs, in quantum seconds.
+
+        Raises:
+            TransientProviderError: a job of it is not accounted yet.
+        """
         if record.terms.mode != "dedicated":
             return 0.0
+        # A run that was refused by this session waits for the next: it is none of them.
+        if left := await self._records.unsettled(record.members):
+            raise TransientProviderError(
+                f"what its jobs were charged is not known yet: {', '.join(left)}"
+            )
         return max(0.0, seconds - await self._records.charged(record.members))
 
     def _cost(self, record: SessionRecord, seconds: float) -> Cost:

@@ -28,14 +28,18 @@ TOLD = (
     "loops",
     "loops_asked",
     "database_away",
+    "races",
+    "answered_in_vain",
 )
 KEPT = (
     "cancelled_unjudged.loop.json",
     "completed_unjudged.loop.json",
     "unwritten_late.job.json",
+    "cancelled_in_vain.job.json",
+    "late_given_up.run.json",
 )
-"""No worker of today makes such a history: of before loops were judged as a whole, and of before
-closing records kept to the deadline."""
+"""No worker of today makes such a history: of before loops were judged as a whole, closing records
+kept to the deadline, and every late result was kept."""
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 
 

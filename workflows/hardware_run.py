@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, CancelledError, FailureError
@@ -18,9 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from qsaga.core.remote_steps import (
         CancelInput,
         CancelStep,
-        CollectStep,
         Followed,
-        Outcome,
         Settled,
         SettleInput,
         SettleStep,
@@ -39,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
         RunRequest,
         RunStatus,
     )
+    from qsaga.core.settling import settlement, with_late
     from qsaga.core.states import JobState, Layer, Rung
     from qsaga.core.steps import CompiledCircuit, CompileInput, CompileStep, Raw
     from workflows.arguments import checked
@@ -51,10 +50,12 @@ with workflow.unsafe.imports_passed_through():
         quickly,
         unbroken,
     )
-    from workflows.remote_wait import GivenUp, RemoteWait
+    from workflows.remote_wait import NO_RESULT, GivenUp, RemoteWait
     from workflows.session_use import SessionUse
 
 OPERATOR = "cancelled by an operator"
+KEPT_LATE = "late-results-after-settling"
+"""Patch: what is paid for is kept, also when the account has been settled without it."""
 
 
 @workflow.defn(name=HARDWARE_RUN, failure_exception_types=[ValidationError])
@@ -80,6 +81,8 @@ class HardwareRun:
         self._state = JobState.ENCODED
         self._transitions: list[Transition] = []
         self._stored: tuple[ArtefactRef, ...] = ()
+        self._account: SettleInput | None = None
+        self._overdue: RemoteJob | None = None
         self._closed = False
         self.guarded: bool | None = request.guarded
 
@@ -145,7 +148,7 @@ class HardwareRun:
         followed = await self._until_completed(submitted)
         result = followed.result
         if result is None:
-            result, _ = await unbroken(self._collect(followed.job))
+            result, _ = await unbroken(self._wait.collect(followed.job))
         return Raw(
             rung=Rung.HARDWARE,
             provider=submitted.provider,
@@ -238,17 +241,6 @@ class HardwareRun:
             )
         return followed
 
-    async def _collect(self, job: RemoteJob) -> ArtefactRef:
-        budget = self._request.budgets.seconds(Layer.RETRIEVAL)
-        return await self._watch.step(
-            Layer.RETRIEVAL,
-            budget,
-            CollectStep.collect,
-            job.provider_job_id,
-            attempt=ONE_ATTEMPT,
-            rung=Rung.HARDWARE,
-        )
-
     # --- towards a closed account ------------------------------------------------------------
 
     async def _end(self, report: RunReport) -> RunReport:
@@ -269,20 +261,23 @@ class HardwareRun:
                 settled = await self._close_account()
             report = report.model_copy(update={"cost": settled.cost, "account": settled})
         elif self._request.hold:
-            await self._settle(self._settlement("not_answered", ()))
+            await self._settle(self._settlement())
         self._closed = True
         await self._session.leave()
-        if self._report_wanted and self._told is None:
-            await self._tell_job(report)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        return report
+        while True:
+            if self._report_wanted and self._told is None:
+                await self._tell_job(report)
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            if not self._owes_result(report):
+                return report
+            report = report.model_copy(update={"account": await self._keep_late(report)})
 
     async def _settle_answered(self, report: RunReport, raw: Raw) -> Settled:
         while True:
             # The job may have gone on, or go on now: then the result is a late one.
             late = raw.result if self._wait.giving_up else None
-            outcome: Outcome = "late" if late else "answered"
-            given = self._settlement(outcome, (self._remote,) if self._remote else (), late)
+            given = self._settlement((self._remote,) if self._remote else (), answered=True)
+            given = with_late(given, self._request, late)
             try:
                 settled = await quickly(SettleStep.settle, given, self._request.queues)
             except FailureError:  # no ActivityError, where a local activity raised it
@@ -307,47 +302,54 @@ class HardwareRun:
         )
         finished = next((j for j in ended.jobs if j.state is RemoteState.COMPLETED), None)
         late = await self._collect_late(finished) if finished else None
-        outcome: Outcome = "late" if late else "not_answered"
         own = tuple(j for j in ended.jobs if j.provider_job_id == known) or ended.jobs[:1]
         extras = tuple(j for j in ended.jobs if j not in own)
-        settlement = self._settlement(outcome, own, late, extras, ended.decided_by)
-        return await self._settle(settlement)
+        account = self._settlement(own, extras=extras, decided_by=ended.decided_by)
+        return await self._settle(with_late(account, given, late))
 
     async def _settle(self, given: SettleInput) -> Settled:
         return await self._wait.insist(SettleStep.settle, given, heartbeat=HEARTBEAT)
 
+    def _settlement(self, jobs: tuple[RemoteJob, ...] = (), **more: Any) -> SettleInput:
+        self._account = settlement(
+            self._request,
+            workflow.now(),
+            jobs,
+            sent=self._submission_began,
+            submitted=self._submitted,
+            **more,
+        )
+        return self._account
+
+    # --- a result that nobody waits for -----------------------------------------------------
+
     async def _collect_late(self, job: RemoteJob) -> ArtefactRef | None:
         self._see(job)
         try:
-            return await self._collect(job)
+            return await self._wait.collect(job)
         except LayerEnded as end:
-            workflow.logger.warning("late result of %s lost: %s", job.provider_job_id, end.reason)
+            workflow.logger.warning("no late result of %s: %s", job.provider_job_id, end.reason)
+            # The books do not wait for what the provider will tell once it is back.
+            self._overdue = None if end.kind in NO_RESULT else job
             return None
 
-    def _settlement(
-        self,
-        outcome: Outcome,
-        jobs: tuple[RemoteJob, ...],
-        late: ArtefactRef | None = None,
-        extras: tuple[RemoteJob, ...] = (),
-        decided_by: str = "",
-    ) -> SettleInput:
-        given = self._request
-        return SettleInput(
-            job_id=given.job_id,
-            run_id=given.tag,
-            hold=given.hold,
-            unsent=not self._submission_began,
-            decided_by=decided_by,
-            since=workflow.now(),
-            jobs=jobs,
-            extras=(*(self._submitted.extras if self._submitted else ()), *extras),
-            late=late,
-            outcome=outcome,
-            workload=given.workload if late else None,
-            model=given.model if late else None,
-            reduction=given.reduction if late else None,
-        )
+    def _owes_result(self, report: RunReport) -> bool:
+        """Whether what was paid for is still to be kept."""
+        settled = report.account
+        if settled is None or settled.late is not None:
+            return False
+        unwanted = report.raw is not None and bool(self._wait.giving_up)
+        return (unwanted or self._overdue is not None) and workflow.patched(KEPT_LATE)
+
+    async def _keep_late(self, report: RunReport) -> Settled | None:
+        job, self._overdue = self._overdue, None
+        late = report.raw.result if report.raw else None
+        if job is not None:
+            late = await self._wait.fetch(job)
+        if late is None or self._account is None:
+            return report.account
+        account = self._account.model_copy(update={"since": workflow.now()})
+        return await self._settle(with_late(account, self._request, late))
 
     # --- telling -----------------------------------------------------------------------------
 

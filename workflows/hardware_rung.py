@@ -34,6 +34,12 @@ with workflow.unsafe.imports_passed_through():
 
 SETTLING = 30.0
 """Seconds that a further run waits until the accounts of the others are closed."""
+WORD = 5.0
+"""Seconds that word of a run's end may be on its way."""
+CANCELLED = "the job was cancelled"
+KEPT_LATE = "late-results-of-cancelled-jobs"
+WAITS_FOR_WORD = "word-of-runs-that-have-ended"
+"""Patches."""
 
 
 def circuit_of(encoded: Encoded) -> ArtefactRef:
@@ -163,8 +169,8 @@ class HardwareRung:
         run_id = submission_tag(admission.deployment, self._log.job_id, len(self._runs))
         starting = asyncio.ensure_future(self._start_run(run_id, admission, encoded))
         try:
-            run = await asyncio.shield(starting)
-            await self._reported(run_id, run, max(0.1, patience()), frugal=admission.frugal)
+            await asyncio.shield(starting)
+            await self._reported(run_id, max(0.1, patience()), frugal=admission.frugal)
         except TimeoutError:
             ended, cancelled = await unbroken(
                 self._abandon(run_id, "the deadline of the job is near")
@@ -177,26 +183,23 @@ class HardwareRung:
                 ) from None
         except asyncio.CancelledError:
             await starting  # a run that does not exist yet could not be told
-            await self._abandon(run_id, "the job was cancelled")
+            await self._abandon(run_id, CANCELLED)
             raise
         return await self._raw_of(run_id, self._runs[run_id])
 
-    async def _reported(
-        self, run_id: str, run: asyncio.Future[Any], seconds: float, *, frugal: bool
-    ) -> None:
+    async def _reported(self, run_id: str, seconds: float, *, frugal: bool) -> None:
         """Until there is a report. Raises TimeoutError."""
-
-        def reported() -> bool:
-            return run.done() or run_id in self._reports
-
         if not frugal:
-            await workflow.wait_condition(reported, timeout=seconds)
+            await workflow.wait_condition(lambda: self._heard_of(run_id), timeout=seconds)
             return
         # Its timer is left to itself: to cancel it would be one more event for every run.
         late = asyncio.ensure_future(workflow.sleep(seconds))
-        await workflow.wait_condition(lambda: reported() or late.done())
-        if not reported():
+        await workflow.wait_condition(lambda: self._heard_of(run_id) or late.done())
+        if not self._heard_of(run_id):
             raise TimeoutError
+
+    def _heard_of(self, run_id: str) -> bool:
+        return run_id in self._reports or self._runs[run_id].done()
 
     async def _raw_of(self, run_id: str, run: asyncio.Future[Any]) -> Raw:
         try:
@@ -270,12 +273,35 @@ class HardwareRung:
                         self._foreign.add(request.tag)
                     return asyncio.Future()
 
-    async def _close_after(self, run_id: str) -> None:
-        """Have the account closed that a run left open when it was ended from outside."""
-        only_close = {"only_close": "the run before this one was ended from outside"}
-        request = self._run_requests[run_id].model_copy(update=only_close)
+    async def _close_after(
+        self, run_id: str, why: str = "the run before this one was ended from outside"
+    ) -> None:
+        """Have done by another run of the tag what one that has ended left undone."""
+        request = self._run_requests[run_id].model_copy(update={"only_close": why})
         self._runs[run_id] = await self._run_of(request)
-        self._log.open_accounts.append(run_id)
+        self._is_open(run_id)
+
+    async def keep_late(self) -> None:
+        """Have kept as late what the runs of a job that was cancelled have answered.
+
+        A run that has ended knows nothing of the cancellation: another one of its tag fetches the
+        result and records it.
+        """
+        for run_id, run in list(self._runs.items()):
+            report = self._answer_of(run_id, run)
+            if report is None or not workflow.patched(KEPT_LATE):
+                continue
+            if run.done() or await self._abandon(run_id, CANCELLED):
+                self.heard(report)
+                await self._close_after(run_id, CANCELLED)
+
+    def _answer_of(self, run_id: str, run: asyncio.Future[Any]) -> RunReport | None:
+        """The report of a run that has answered, unless it has kept that as late itself."""
+        ended = run.done() and not run.cancelled() and run.exception() is None
+        report: RunReport | None = run.result() if ended else self._reports.get(run_id)
+        if report is None or report.raw is None:
+            return None
+        return None if report.account is not None and report.account.late is not None else report
 
     async def _abandon(self, run_id: str, reason: str) -> bool:
         """Ask a run to end. True if it had already ended by itself, so it has a report."""
@@ -283,6 +309,14 @@ class HardwareRung:
         try:
             await handle.signal(GIVE_UP, reason)
         except ApplicationError:
-            return self._runs[run_id].done()
-        self._log.open_accounts.append(run_id)
+            if self._runs[run_id].done() or not workflow.patched(WAITS_FOR_WORD):
+                return self._runs[run_id].done()
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._heard_of(run_id), timeout=WORD)
+            return self._heard_of(run_id)
+        self._is_open(run_id)
         return False
+
+    def _is_open(self, run_id: str) -> None:
+        if run_id not in self._log.open_accounts:
+            self._log.open_accounts.append(run_id)

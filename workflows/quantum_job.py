@@ -115,6 +115,7 @@ class QuantumJob(Decidable):
             self._stop(end)
         except asyncio.CancelledError:
             self._cancelled = True
+            await self._hardware.keep_late()
         return await self._close()
 
     @workflow.query(name=STATUS)

@@ -9,13 +9,27 @@ from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from qsaga.core.contract import ArtefactRef
     from qsaga.core.ports import RemoteJob
-    from qsaga.core.remote_steps import Followed, FollowInput, FollowStep
+    from qsaga.core.remote_steps import CollectStep, Followed, FollowInput, FollowStep
+    from qsaga.core.roles import queue_of
     from qsaga.core.runs import RunRequest
     from qsaga.core.states import Layer, Rung
-    from workflows.layers import ONE_ATTEMPT, Stopwatch, insist
+    from workflows.layers import (
+        FIRST_PAUSE,
+        HEARTBEAT,
+        LONGEST_PAUSE,
+        ONE_ATTEMPT,
+        RETRY,
+        Stopwatch,
+        insist,
+    )
+
+NO_RESULT = ("ResultUnusable", "RunFailed", "NoSuchRemoteJob")
+"""Failures that say that there is nothing to fetch, and never will be."""
 
 G = TypeVar("G")
 R = TypeVar("R")
@@ -68,6 +82,40 @@ class RemoteWait:
         self._heard = self._looks
         with suppress(TimeoutError):
             await workflow.wait_condition(lambda: self._looks > self._heard, timeout=pause)
+
+    async def collect(self, job: RemoteJob) -> ArtefactRef:
+        """The result of a completed job, within the layer's budget. Raises LayerEnded."""
+        return await self._watch.step(
+            Layer.RETRIEVAL,
+            self._request.budgets.seconds(Layer.RETRIEVAL),
+            CollectStep.collect,
+            job.provider_job_id,
+            attempt=ONE_ATTEMPT,
+            rung=Rung.HARDWARE,
+        )
+
+    async def fetch(self, job: RemoteJob) -> ArtefactRef | None:
+        """The result of a completed job, however long the provider keeps it back.
+
+        None if there is none, or none that can be read.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await workflow.execute_activity_method(
+                    CollectStep.collect,
+                    job.provider_job_id,
+                    task_queue=queue_of(CollectStep.collect, self._request.queues),
+                    start_to_close_timeout=ONE_ATTEMPT,
+                    heartbeat_timeout=HEARTBEAT,
+                    retry_policy=RETRY,
+                )
+            except ActivityError as error:
+                workflow.logger.warning("late result of %s: %s", job.provider_job_id, error.cause)
+                if isinstance(error.cause, ApplicationError) and error.cause.type in NO_RESULT:
+                    return None
+            await self._stays_open(pause, "")
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def follow(self, layer: Layer, job: RemoteJob) -> Followed:
         """See the job through a layer.

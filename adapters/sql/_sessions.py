@@ -57,6 +57,16 @@ class SqlSessionRecords:
         """Under that key its costs are reserved."""
         await self._change(session_id, hold=key)
 
+    async def unsettled(self, members: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the runs that may yet be charged: they have sent something, and are open."""
+        query = select(runs.c.run_id).where(
+            runs.c.run_id.in_(members),
+            runs.c.settled.is_(False),
+            runs.c.last_sent_at.is_not(None),
+        )
+        async with reading(self._engine) as connection:
+            return tuple(await connection.scalars(query.order_by(runs.c.run_id)))
+
     async def charged(self, members: tuple[str, ...]) -> float:
         """Quantum seconds that were booked for the runs' own jobs."""
         query = select(func.coalesce(func.sum(charges.c.quantum_seconds), 0.0)).where(

@@ -135,6 +135,9 @@ class SessionRecords(Protocol):
     async def held(self, session_id: str, key: str) -> None:
         """Under that key its costs are reserved."""
 
+    async def unsettled(self, members: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the runs that may yet be charged: they have sent something, and are open."""
+
     async def charged(self, members: tuple[str, ...]) -> float:
         """Quantum seconds that were booked for the runs' own jobs."""
 

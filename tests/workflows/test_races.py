@@ -6,6 +6,7 @@ Documented in docs/races.md.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from qsaga.core.jobs import Budgets
 from qsaga.core.results import JobResult
 from qsaga.core.states import JobState, Layer
 from qsaga.core.timing import fallback_reserve
+from tests.support.people import reached
 from tests.support.stack import Stack, abilene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 QUEUE, EXECUTION = 1800.0, 60.0
 """Virtual seconds that a job waits and runs."""
 OUTAGE = 45.0
+RESULT = "GET /api/v1/jobs/{id}/results"
 
 
 async def queued(stack: Stack, **changes: Any) -> tuple[JobHandle, float]:
@@ -140,6 +143,54 @@ async def test_cancelled_in_an_outage(skipping: Stack) -> None:
     assert not (await handle.account()).closed
     skipping.emulator.control.set_faults(outage=False)
     await settled(skipping, handle, result)
+
+
+async def test_a_late_result_that_cannot_be_had_for_a_while_is_fetched_then(dev: Stack) -> None:
+    control = dev.emulator.control
+    control.set_queue(1, 2.0)
+    control.set_faults(cancel_loses_race=True)
+    control.set_plan({"do": "outage", "on": "result"})
+    handle = await dev.client.start(abilene(budgets={"retrieval": 1.0}))
+    await reached(handle, JobState.QUEUED)
+    await handle.cancel()
+    result = await dev.result(handle)
+    assert result.state is JobState.CANCELLED
+    # What was charged is booked at once, and the result asked for beyond the layer's budget.
+    await true(lambda: booked(dev, result))
+    asked = fetches(dev)
+    await true(lambda: has_gone_on(dev, result, asked))
+    assert not (await handle.account()).closed
+    control.clear_plan()
+    assert await settled(dev, handle, result) == "Completed"
+    (late,) = (await handle.account()).late_results
+    assert late.objective is not None
+    assert [one.result for one in (await dev.record(result.job_id)).late_results] == [late.result]
+    await dev.keep_history("late_after_outage.run", dev.run_id(result))
+
+
+async def true(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Until it is so."""
+    for _ in range(1200):
+        if await holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("that never came true")
+
+
+async def booked(stack: Stack, result: JobResult) -> bool:
+    """Whether the account of the job's run is settled."""
+    return (await stack.record(result.job_id)).open_runs == ()
+
+
+async def has_gone_on(stack: Stack, result: JobResult, asked: int) -> bool:
+    """Whether the result was asked for more often than that, or the run has ended."""
+    run = await stack.temporal.get_workflow_handle(stack.run_id(result)).describe()
+    return fetches(stack) > asked or run.close_time is not None
+
+
+def fetches(stack: Stack) -> int:
+    """How often a result was asked for."""
+    return stack.emulator.control.requests().get(RESULT, 0)
 
 
 async def test_cancelled_twice_is_cancelled_once(skipping: Stack) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qsaga.core.jobs import JobRequest, deployment_tag
+from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
 from qsaga.core.operations import Reconcile
 from qsaga.core.results import JobResult
 from qsaga.core.sessions import PROVIDER_SESSION, SessionReport, SessionRequest, session_id
@@ -146,6 +146,45 @@ async def test_a_session_that_the_provider_has_ended_is_replaced(skipping: Stack
     assert all(one["closed"] is not None for one in truth(skipping))
     await skipping.books_are_clean()
     await skipping.keep_history("replaced.session", owner("long"), before.run_id)
+
+
+async def test_a_session_that_ended_before_its_jobs_were_accounted_is_booked_once(
+    dev: Stack,
+) -> None:
+    request = sharing("torn", mode="dedicated", max_seconds=120, idle_seconds=3000)
+    run_id = submission_tag("test", request.job_id, 0)
+    # It is sent, and then its account cannot be closed; others go on.
+    dev.emulator.control.set_plan({"do": "outage", "on": "list", "tag": run_id, "after": 1})
+    first = await dev.run(request)
+    provider = dev.parts.provider
+    assert provider is not None
+    await provider.close_session(truth(dev)[0]["id"])
+    handle = await dev.client.start(sharing("torn", mode="dedicated", max_seconds=120))
+    await closing(dev, first)
+    assert (await dev.record(first.job_id)).open_runs == (run_id,)
+    dev.emulator.control.clear_plan()
+    second = await dev.result(handle)
+    assert [first.state, second.state] == [JobState.COMPLETED] * 2
+    await ended(dev, "torn")
+    booked = 0.0
+    for result in (first, second):
+        await dev.settled(result)
+        booked += sum((await charges(dev, result)).values())
+    assert booked == pytest.approx(sum(one["charged_seconds"] for one in truth(dev)))
+    assert len(truth(dev)) == 2
+    await dev.books_are_clean()
+
+
+async def closing(stack: Stack, opener: JobResult) -> None:
+    """Until closing the session has failed once, or is done and booked."""
+    handle = stack.temporal.get_workflow_handle(owner("torn"))
+    for _ in range(1200):
+        pending = (await handle.describe()).raw_description.pending_activities
+        failed = [one for one in pending if one.activity_type.name == "close_session"]
+        if any(one.attempt > 1 for one in failed) or "session" in await charges(stack, opener):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("nobody closes the session")
 
 
 async def test_a_session_whose_owner_was_ended_from_outside_is_closed_by_repair(
