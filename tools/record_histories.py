@@ -37,9 +37,10 @@ KEPT = (
     "unwritten_late.job.json",
     "cancelled_in_vain.job.json",
     "late_given_up.run.json",
+    "unpublished.run.json",
 )
 """No worker of today makes such a history: of before loops were judged as a whole, closing records
-kept to the deadline, and every late result was kept."""
+kept to the deadline, every late result was kept, and runs were found by their state."""
 FOLDER = Path(__file__).parent.parent / "tests" / "replay" / "histories"
 
 

@@ -221,6 +221,8 @@ class HardwareRun:
             self._wait.give_up(OPERATOR)
         self._enter(JobState.SUBMITTED)
         self._see(submitted.job)
+        if not submitted.job.state.ended:
+            self._wait.publish(self._state)
         if self._wait.giving_up:
             raise GivenUp
         return submitted
@@ -229,6 +231,7 @@ class HardwareRun:
         followed = await self._wait.follow(Layer.QUEUE, submitted.job)
         self._see(followed.job)
         if not followed.job.state.ended:
+            self._wait.publish(self._state)
             followed = await self._wait.follow(Layer.EXECUTION, submitted.job)
             self._see(followed.job)
         job = followed.job

@@ -242,6 +242,7 @@ class HardwareRung:
             hold=hold_key(tag, admission.account) if admission.account else "",
             guarded=admission.guarded,
             queues=admission.queues,
+            published=True,
         )
         self._run_requests[tag] = request
         self._log.runs.append(tag)

@@ -6,11 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.approval import ApprovalRecord
-    from qsaga.core.attributes import ROUTE, STATE, TENANT
     from qsaga.core.contract import ArtefactRef
     from qsaga.core.facts import Decision
     from qsaga.core.jobs import JobRequest
@@ -41,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from qsaga.core.steps import Encoded, Raw, Verified
     from workflows.layers import LayerEnded
+    from workflows.published import publish
 
 
 class JobLog:
@@ -78,13 +77,7 @@ class JobLog:
 
     def publish(self, rung: Rung | None) -> None:
         """Make the job found by where it stands."""
-        workflow.upsert_search_attributes(
-            [
-                SearchAttributeKey.for_keyword(TENANT).value_set(self.request.tenant),
-                SearchAttributeKey.for_keyword(ROUTE).value_set(rung.value if rung else "none"),
-                SearchAttributeKey.for_keyword(STATE).value_set(self.state.value),
-            ]
-        )
+        publish(self.request.tenant, self.state, rung.value if rung else "none")
 
     @property
     def run_id(self) -> str | None:

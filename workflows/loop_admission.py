@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.approval import ApprovalRecord, ApprovalTerms, approved_ceiling
     from qsaga.core.asking import approval_request, refusal_text
-    from qsaga.core.attributes import STATE, TENANT
     from qsaga.core.loop_rules import End, time_to_measure
     from qsaga.core.loop_steps import (
         AdmitLoopInput,
@@ -23,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.approval import ApprovalDesk
     from workflows.closing_record import REMOTE_TRY
     from workflows.layers import Allowance, Stopwatch
+    from workflows.published import publish
 
 
 class EndedBefore(Exception):
@@ -96,7 +95,7 @@ class LoopGate:
             workflow.now(),
             max(min(self._time.of(Layer.APPROVAL), left), 0.0),
         )
-        self._publish(JobState.AWAITING_APPROVAL)
+        publish(self._request.tenant, JobState.AWAITING_APPROVAL)
         self.waits = True
         try:
             record = await self.desk.wait(request, guarded=found.admission.guarded)
@@ -106,7 +105,7 @@ class LoopGate:
             return End("rejected", refusal_text(record))
         if record.outcome == "expired" and found.admission.decision.on_expiry == "end":
             return End("expired", refusal_text(record))
-        self._publish(JobState.RUNNING)
+        publish(self._request.tenant, JobState.RUNNING)
         self.grant = found.grant.model_copy(update={"open": False, **_allowed(record)})
         return None
 
@@ -120,14 +119,6 @@ class LoopGate:
             )
         except ActivityError as error:
             workflow.logger.warning("the end of %s is not kept: %s", result.loop_id, error.cause)
-
-    def _publish(self, state: JobState) -> None:
-        workflow.upsert_search_attributes(
-            [
-                SearchAttributeKey.for_keyword(TENANT).value_set(self._request.tenant),
-                SearchAttributeKey.for_keyword(STATE).value_set(state.value),
-            ]
-        )
 
 
 def _allowed(record: ApprovalRecord) -> dict[str, object]:

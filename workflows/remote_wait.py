@@ -13,11 +13,12 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from qsaga.core.contract import ArtefactRef
+    from qsaga.core.jobs import tenant_of
     from qsaga.core.ports import RemoteJob
     from qsaga.core.remote_steps import CollectStep, Followed, FollowInput, FollowStep
     from qsaga.core.roles import queue_of
     from qsaga.core.runs import RunRequest
-    from qsaga.core.states import Layer, Rung
+    from qsaga.core.states import JobState, Layer, Rung
     from workflows.layers import (
         FIRST_PAUSE,
         HEARTBEAT,
@@ -27,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         Stopwatch,
         insist,
     )
+    from workflows.published import publish
 
 NO_RESULT = ("ResultUnusable", "RunFailed", "NoSuchRemoteJob")
 """Failures that say that there is nothing to fetch, and never will be."""
@@ -59,6 +61,11 @@ class RemoteWait:
         """It is worth looking at the remote job."""
         self._looks += 1
 
+    def publish(self, state: JobState) -> None:
+        """Make the run found where it may stay for long."""
+        if self._request.published:
+            publish(tenant_of(self._request.job_id), state, Rung.HARDWARE.value)
+
     async def insist(
         self,
         method: Callable[[Any, G], Awaitable[R]],
@@ -78,6 +85,8 @@ class RemoteWait:
         return done
 
     async def _stays_open(self, pause: float, why: str) -> None:
+        if why and not self.quarantined:
+            self.publish(JobState.QUARANTINED)
         self.quarantined = why
         self._heard = self._looks
         with suppress(TimeoutError):

@@ -42,6 +42,7 @@ class RunRequest(Contract):
         reduction: of that model; see ``Encoded``.
         only_close: submit nothing, only end and settle what was begun under the tag; why.
         queues: task queues of the roles of workers; empty where there is one queue for all.
+        published: the run sets search attributes; those of before did not.
     """
 
     job_id: str
@@ -61,6 +62,7 @@ class RunRequest(Contract):
     only_close: str = ""
     reduction: ArtefactRef | None = None
     queues: dict[str, str] = {}
+    published: bool = False
 
 
 class RunReport(Contract):

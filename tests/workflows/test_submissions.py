@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.core.attributes import STATE
 from qsaga.core.errors import InvalidRequest, NoSuchJob
 from qsaga.core.operations import GetQuarantine, Reconcile, Resolve
 from qsaga.core.results import JobResult
@@ -187,6 +189,8 @@ async def _denied(stack: Stack) -> tuple[JobResult, Quarantined]:
     run = stack.temporal.get_workflow_handle(case.run_id)
     status = await run.query("status", result_type=RunStatus)
     assert (status.state, status.quarantined) == (JobState.QUARANTINED, case.reason)
+    listed = (await run.describe()).typed_search_attributes
+    assert listed.get(SearchAttributeKey.for_keyword(STATE)) == "quarantined"
     assert len(stack.emulator.control.posts()) == 1
     return result, case
 

@@ -9,6 +9,7 @@ import pytest
 
 from qsaga.core.states import JobState, Layer
 from qsaga.core.timing import FOLLOW_SECONDS, WATCH_REQUESTS
+from tests.support.erased import visible
 from tests.support.stack import Stack, abilene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,6 +42,8 @@ async def test_a_job_that_ends_earlier_than_expected_is_noticed_at_the_next_look
     dev.emulator.control.set_plan({"do": "malformed", "text": "[]", "on": "metrics", "count": 3})
     handle = await dev.client.start(abilene(budgets=BUDGETS))
     await _watched(dev, 1)
+    waiting = "WorkflowType = 'HardwareRun' AND ExecutionStatus = 'Running'"
+    await visible(dev, 1, f"{waiting} AND QsagaState = 'queued' AND QsagaTenant = 'default'")
     dev.emulator.control.set_queue(0)
     began = time.perf_counter()
     result = await dev.result(handle)
