@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing, schedules
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
+from qsaga.problems.exact import WHOLE, Sums
 from qsaga.problems.graphs import check_names
 from qsaga.problems.orlib import JOB_SHOP_FILE
 from qsaga.problems.schedules import Shop
@@ -316,6 +317,9 @@ class JobShop(ProblemType[JobShopInput, Schedule]):
     def bound(self, given: JobShopInput) -> float:
         """The longest job, or the machine that needs most time by itself."""
         return float(plan(given).bound)
+
+    def sums(self, given: JobShopInput) -> Sums:
+        return WHOLE
 
     def bound_of_energy(self, given: JobShopInput, energy: float) -> float | None:
         """With a time step above 1 the model has a part of the schedules only."""

@@ -24,6 +24,7 @@ from qsaga.problems.base import (
     number,
 )
 from qsaga.problems.distances import METRICS, Metric
+from qsaga.problems.exact import Sums, sums_of
 from qsaga.problems.graphs import check_names
 from qsaga.problems.tables import Amount, PlainName, check_square, frozen
 from qsaga.problems.tsplib import PLACES_CSV, TSPLIB
@@ -147,7 +148,7 @@ class Tsp(ProblemType[TspInput, Stops]):
 
     name = "tsp"
     formulation = "tsp-stops/1"
-    decoding = "tsp-insertion-2opt/1"
+    decoding = "tsp-insertion-2opt/2"
     title = "Shortest round trip through all cities (travelling salesman)"
     sense = "minimise"
     columns = {"places": ("name", "x", "y")}
@@ -265,6 +266,10 @@ class Tsp(ProblemType[TspInput, Stops]):
     def bound(self, given: TspInput) -> float:
         """The one-tree bound, or for directed distances that of the assignment problem."""
         return _bound(given)
+
+    def sums(self, given: TspInput) -> Sums:
+        table = distances(given)
+        return sums_of(table[np.isfinite(table)].tolist(), one_sign=True, most=len(table))
 
     def explain(self, given: TspInput, solution: Stops) -> str:
         tour = [given.names[0], *(stop[0] for stop in solution)]
