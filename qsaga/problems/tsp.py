@@ -242,14 +242,16 @@ class Tsp(ProblemType[TspInput, Stops]):
     def repair(self, given: TspInput, solution: Stops) -> Stops:
         """Each city where it is first named, the rest by cheapest insertion.
 
-        Where that leaves a gap in the roads, the local search is to close it.
+        Where that leaves a gap in the roads, the local search is to close it; else it starts anew,
+        as ``baseline`` does.
         """
         tour = [0, *(places[0] for places in _first(_indexed(given, solution)) if places)]
         left = sorted(set(range(len(given.names))) - set(tour))
         tour = tours.insert(closed(given), tour, left)
         if not math.isfinite(tours.length(distances(given), tour)):
             tour = tours.improved(closed(given), tour)
-        return _stops(given, tour)
+        found = _stops(given, tour)
+        return found if self.feasible(given, found) else self.baseline(given) or found
 
     def improve(self, given: TspInput, solution: Stops) -> Stops:
         """A local optimum of 2-opt and Or-opt."""
