@@ -111,7 +111,7 @@ PINNED = {
     "portfolio-units/1": "88f46227400eeb5936e2614d36a22d84b2b169fdd724135ec0f2f38cfee61632",
     "portfolio-exchange/2": "c3521e9305b75ccec5e231082a87b9e7e34b35226cd6b89e926e95fa2eb7391b",
     "job-shop-time-makespan/1": "053facd6e3ed9a9df49b09a33f989085e4a5db7b969c678b965e973ea4e9fd8b",
-    "job-shop-list-tabu/1": "11be8ccc1e9c4c3f10bd633975b4457cc50f5c1d708b76861c42ac2ed26785dc",
+    "job-shop-list-tabu/2": "11be8ccc1e9c4c3f10bd633975b4457cc50f5c1d708b76861c42ac2ed26785dc",
     "qap-square/1": "ea8c4204d6d15d42bd4f2eccca07486b0b61d2fbec569c7e6a8fb7352121535a",
     "qap-exchange/2": "f0bf3f5028c777c82d276b8c352b07c3a28b2c3523e757a1450a62752912f71e",
     "verify/3": "6925fd7a90e6ba8ebb9ff96c91b49db4bea7cca2351f033a85af65f0b7174e65",
