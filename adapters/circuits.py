@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit, qasm3, qpy
-from qiskit.circuit import ClassicalRegister, Clbit
+from qiskit.circuit import ClassicalRegister, Clbit, ParameterExpression
 from qiskit.exceptions import QiskitError
 
 from qsaga.core.contract import canonical_json, digest
@@ -79,13 +79,48 @@ def _operation(circuit: QuantumCircuit, operation: Any) -> list[Any]:
     told += [_value(circuit, value) for value in more if value is not None]
     if hasattr(operation, "cases_specifier"):
         told.append([_value(circuit, labels) for labels, _ in operation.cases_specifier()])
-    kind = getattr(operation, "base_class", type(operation))
-    standard = kind.__module__.startswith("qiskit.circuit.library.standard_gates")
-    # A matrix among the parameters says all, and would have to be synthesised.
-    if not standard and not any(isinstance(param, np.ndarray) for param in params):
+    if not _says_all(operation):
         definition = getattr(operation, "definition", None)
         told.append(None if definition is None else _described(definition))
     return told
+
+
+def _says_all(operation: Any) -> bool:
+    """Whether name and parameters say what an operation does, without its definition."""
+    kind = getattr(operation, "base_class", type(operation))
+    standard = kind.__module__.startswith("qiskit.circuit.library.standard_gates")
+    # A matrix among the parameters says all, and would have to be synthesised.
+    params = getattr(operation, "params", [])
+    return standard or any(isinstance(param, np.ndarray) for param in params)
+
+
+def _not_finite(circuit: QuantumCircuit) -> str:
+    """Where a circuit has a number that is infinite or none at all; empty if nowhere."""
+    if not _is_finite(circuit.global_phase):
+        return "the global phase"
+    return next(filter(None, (_infinite(one.operation) for one in circuit.data)), "")
+
+
+def _infinite(operation: Any) -> str:
+    powers = [getattr(each, "power", 0) for each in getattr(operation, "modifiers", ())]
+    if not all(map(_is_finite, [*getattr(operation, "params", []), *powers])):
+        return f"a parameter of {operation.name!r}"
+    if (base := getattr(operation, "base_op", None)) is not None:
+        return _infinite(base)
+    inner = [*getattr(operation, "blocks", ())]
+    if not _says_all(operation):
+        inner.append(getattr(operation, "definition", None))
+    return next(filter(None, (_not_finite(each) for each in inner if each is not None)), "")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether what may be a number is none that is infinite; parameters still free are none."""
+    if isinstance(value, ParameterExpression):
+        return bool(value.parameters) or bool(np.isfinite(complex(value)))
+    if not isinstance(value, float | complex | np.number | np.ndarray):
+        return True
+    numbers = np.asarray(value)
+    return numbers.dtype.kind not in "fc" or bool(np.all(np.isfinite(numbers)))
 
 
 def _value(circuit: QuantumCircuit, value: Any) -> Any:
@@ -134,7 +169,17 @@ class QiskitCircuitReader:
         return to_qpy(circuit), int(circuit.num_qubits)
 
     def parse(self, format: str, source: str) -> QuantumCircuit:
-        """The circuit as it was given. Raises InvalidRequest for what cannot be read."""
+        """The circuit as it was given.
+
+        Raises InvalidRequest for what cannot be read, and for numbers that are not finite: a
+        simulator answers those with counts all the same.
+        """
+        circuit = self._parsed(format, source)
+        if where := _not_finite(circuit):
+            raise InvalidRequest(SOURCE, f"{where} is not finite", "finite numbers")
+        return circuit
+
+    def _parsed(self, format: str, source: str) -> QuantumCircuit:
         if format == "qpy":
             try:
                 return from_qpy(base64.b64decode(source, validate=True))

@@ -217,8 +217,12 @@ class _Search:
         return Searched(self._samples(proof, detail) if self._rows else None, proof, detail)
 
     def _proof(self) -> Proof:
-        bound = self._exact.bound(self._least)
-        return Proof(bound=bound, by=self._by, complete=self._status == "OPTIMAL")
+        return Proof(
+            bound=self._exact.bound(self._least),
+            by=self._by,
+            complete=self._status == "OPTIMAL",
+            loosened=self._exact.loosened(self._least),
+        )
 
     def _samples(self, proof: Proof, detail: dict[str, Any]) -> bytes:
         bits = np.array(list(dict.fromkeys(self._rows)), dtype=np.int8)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
 from qsaga.core.contract import Contract
 from qsaga.core.results import (
     Answer,
@@ -18,8 +20,10 @@ from qsaga.core.results import (
 )
 from qsaga.core.states import HARDWARE_RUNGS, JobState, Rung
 
-ROUNDING = 1e-9
-"""Two values of a floating-point computation that differ by this share of them count as equal."""
+MOST_LOOSENED = 1e-9
+"""What the arithmetic of a model may be off by counts as rounding up to this share of a value: far
+more than it comes to where a model fits its numbers, and less than anybody calls a difference.
+"""
 
 Z_95 = 1.959963984540054
 """Of the normal distribution, for an interval that holds 95 times of 100."""
@@ -33,20 +37,37 @@ class Proof(Contract):
     """What a solver has shown of a binary model: no assignment has less energy than ``bound``.
 
     ``by`` is the solver with its version, ``complete`` says that it searched to the end. What its
-    own arithmetic may be off by is taken off ``bound`` already.
+    own arithmetic may be off by is taken off ``bound`` already: of a complete search the least
+    energy is above ``bound`` by no more than ``loosened``.
     """
 
     bound: float
     by: str
     complete: bool = False
+    loosened: float = Field(default=0.0, ge=0)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A value that no answer can beat, and who says so."""
+    """A value that no answer can beat, and who says so.
+
+    Args:
+        value: of the objective.
+        by: who says so.
+        rounding: what this value and that of an answer, as computed, may be off by together; 0
+            where both are exact.
+        loosened: what was taken off it for the arithmetic of a model.
+    """
 
     value: float
     by: str
+    rounding: float = 0.0
+    loosened: float = 0.0
+
+    def room(self, value: float) -> float:
+        """By how much an answer's value may differ from it and yet count as equal to it."""
+        share = MOST_LOOSENED * min(abs(value), abs(self.value))
+        return self.rounding + min(self.loosened, share)
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,6 @@ def claim(
     bounds: Iterable[Bound] = (),
     searched: bool = False,
     baseline: float | None = None,
-    rounding: float = 0.0,
 ) -> Claim:
     """The strongest class that a feasible answer's evidence carries.
 
@@ -79,17 +99,16 @@ def claim(
         bounds: the tightest that the value does not disprove is taken.
         searched: a solver looked for a bound; without, a loose bound is told and not claimed.
         baseline: objective of a greedy construction.
-        rounding: what the bounds were loosened by, since they were computed in floating point.
     """
     sign = 1 if sense == "maximise" else -1
     room = {bound: sign * (bound.value - value) for bound in bounds}
     # A bound that the value beats is wrong, so it is evidence of nothing.
-    sound = {bound: gap for bound, gap in room.items() if gap >= -_equal(value, bound, rounding)}
+    sound = {bound: gap for bound, gap in room.items() if gap >= -bound.room(value)}
     tightest = min(sound, key=lambda bound: sound[bound], default=None)
-    gap = None if tightest is None else max(sound[tightest], 0.0)
+    gap = None if tightest is None else max(0.0, sound[tightest])
     gain = None if baseline is None else sign * (value - baseline)
     return Claim(
-        confidence=_class(value, tightest, gap, gain, rounding, searched=searched),
+        confidence=_class(value, tightest, gap, gain, searched=searched),
         bound=tightest.value if tightest else None,
         bound_by=tightest.by if tightest else None,
         gap=gap,
@@ -104,23 +123,17 @@ def _class(
     bound: Bound | None,
     gap: float | None,
     gain: float | None,
-    rounding: float,
     *,
     searched: bool,
 ) -> Confidence:
     if bound is not None and gap is not None:
-        if gap <= _equal(value, bound, rounding):
+        if gap <= bound.room(value):
             return Confidence.PROVEN_OPTIMAL
         if searched:
             return Confidence.BOUNDED_GAP
     if gain is not None and gain > 0:
         return Confidence.BETTER_THAN_BASELINE
     return Confidence.FEASIBLE
-
-
-def _equal(value: float, bound: Bound, rounding: float) -> float:
-    # Twice: the bound was loosened once, and the value is computed in floating point as well.
-    return max(ROUNDING * min(abs(value), abs(bound.value)), 2 * rounding)
 
 
 def half_width(counts: Mapping[str, int], shots: int) -> float | None:

@@ -18,6 +18,7 @@ assignment worse than some assignment. ``MARGIN`` times that half is taken.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import dimod
@@ -30,6 +31,9 @@ Places = npt.NDArray[np.intp]
 
 MARGIN = 1.25
 """Of the penalty over the least that is enough; much more makes the landscape harder to search."""
+
+EXACT_BITS = 44
+"""Of whole costs whose sums, of up to 128 of them and more, fit the 53 bits of a double."""
 
 Chosen = tuple[tuple[int, ...], ...]
 """For each thing the places that a sample puts it in."""
@@ -102,6 +106,33 @@ def cheapest_assignment(costs: Floats) -> tuple[float, list[int]]:
     Args:
         costs: finite, shape (n, n).
     """
+    places, _ = _assigned(costs)
+    return float(sum(costs[row, place] for row, place in enumerate(places))), places
+
+
+def least_assignment(costs: list[list[int]]) -> int:
+    """What no sum of whole costs, one in each row and column, is below.
+
+    The dual of ``cheapest_assignment``: whatever is taken off the columns, the least that is left
+    of each row must be paid beside it. So it holds whatever rounding does to what is taken off,
+    and it is the least sum itself where the costs come to less than ``EXACT_BITS`` bits.
+    """
+    total = 0
+    while True:
+        bits = max(abs(cost) for row in costs for cost in row).bit_length()
+        unit = 1 << max(0, bits - EXACT_BITS)
+        _, prices = _assigned(np.array([[cost / unit for cost in row] for row in costs]))
+        columns = [int(Fraction(price) * unit) for price in prices.tolist()]
+        left = [[c - price for c, price in zip(row, columns, strict=True)] for row in costs]
+        total += sum(columns) + sum(map(min, left))
+        if unit == 1:
+            return total
+        # Once more with what the rounding left over; what is dear need not be known that well.
+        costs = [[min(cost - min(row), 1 << EXACT_BITS - 1) for cost in row] for row in left]
+
+
+def _assigned(costs: Floats) -> tuple[list[int], Floats]:
+    """The column of each row, and what is taken off each column. Shape (n,)."""
     size = len(costs)
     rows, columns = np.zeros(size + 1), np.zeros(size + 1)
     owner, before = [size] * (size + 1), [size] * (size + 1)
@@ -128,7 +159,7 @@ def cheapest_assignment(costs: Floats) -> tuple[float, list[int]]:
     found = [0] * size
     for place in range(size):
         found[owner[place]] = place
-    return float(sum(costs[row, place] for row, place in enumerate(found))), found
+    return found, columns[:size]
 
 
 def placed(chosen: Chosen) -> list[int | None]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from qsaga.problems.exact import Sums
 from qsaga.problems.reading import FileFormat
 
 Bits = npt.NDArray[np.int8]
@@ -119,8 +120,20 @@ class ProblemType(ABC, Generic[Input, Solution]):
         """
 
     def bound(self, given: Input) -> float | None:
-        """A value that no solution can beat; None if none is known."""
+        """A value that no solution can beat; None if none is known.
+
+        Never tighter than that: of whole numbers it is computed in whole numbers, of others it is
+        loosened by what its arithmetic may be off by. ``qsaga.problems.exact`` helps with both.
+        """
         return None
+
+    def sums(self, given: Input) -> Sums:
+        """What objectives and ``bound``, as computed, may be off by.
+
+        An answer is proven optimal where it is off the bound by no more than that. As long as a
+        problem says nothing of it, only equal values count.
+        """
+        return Sums()
 
     @abstractmethod
     def explain(self, given: Input, solution: Solution) -> str:

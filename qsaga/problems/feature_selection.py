@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any, NamedTuple, Self
 
 import dimod
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.exact import Sums, rounded_up, sums_of, whole_numbers
 from qsaga.problems.feature_files import CSV
 from qsaga.problems.graphs import NodeName, check_known, check_names, check_pairs, indices
 from qsaga.problems.inequality import MARGIN, extra_names, slack_weights
@@ -106,7 +108,7 @@ class FeatureSelection(ProblemType[FeatureSelectionInput, tuple[str, ...]]):
 
     name = "feature_selection"
     formulation = "feature-selection-count/1"
-    decoding = "feature-selection-swaps/1"
+    decoding = "feature-selection-swaps/2"
     title = "Features that are relevant and not redundant, a given number of them"
     sense = "maximise"
     columns = {"features": ("name", "relevance"), "redundancy": ("u", "v", "value")}
@@ -208,12 +210,22 @@ class FeatureSelection(ProblemType[FeatureSelectionInput, tuple[str, ...]]):
 
     def bound(self, given: FeatureSelectionInput) -> float:
         """The most relevant features, as redundant as the least redundant pairs."""
-        worth, cost = _scores(given)
-        best = float(np.sort(worth)[::-1][: given.choose].sum())
-        if not given.exactly:
-            return best
-        pairs = np.sort(cost[np.triu_indices(len(worth), 1)])
-        return best - float(pairs[: given.choose * (given.choose - 1) // 2].sum())
+        relevance, scale = whole_numbers([feature.relevance for feature in given.features])
+        balance = Fraction(given.balance)
+        best = balance * Fraction(sum(sorted(relevance)[-given.choose :]), scale)
+        # A pair that is left out shares nothing.
+        pairs = given.choose * (given.choose - 1) // 2
+        nothing = len(given.features) * (len(given.features) - 1) // 2 - len(given.redundancy)
+        if given.exactly and pairs > nothing:
+            shared, scale = whole_numbers([row.value for row in given.redundancy])
+            best -= (1 - balance) * Fraction(sum(sorted(shared)[: pairs - nothing]), scale)
+        return rounded_up(best)
+
+    def sums(self, given: FeatureSelectionInput) -> Sums:
+        worth = [given.balance * feature.relevance for feature in given.features]
+        cost = [(1 - given.balance) * row.value for row in given.redundancy]
+        # Beside the sums two products, a difference and what 1 less the balance is off by.
+        return sums_of([*worth, *cost], operations=len(worth) + len(cost) + 4)
 
     def explain(self, given: FeatureSelectionInput, solution: tuple[str, ...]) -> str:
         chosen = set(solution)

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Bools, Floats, ProblemType, listing, number
 from qsaga.problems.colouring import UNCOLOURED, Colours, Graph, clique, dsatur, fewer, mend, tidy
+from qsaga.problems.exact import WHOLE, Sums
 from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
@@ -232,6 +233,9 @@ class GraphColouring(ProblemType[GraphColouringInput, Colours]):
     def bound(self, given: GraphColouringInput) -> float:
         """The size of a clique: its nodes all differ."""
         return float(_plan(given).clique)
+
+    def sums(self, given: GraphColouringInput) -> Sums:
+        return WHOLE
 
     def explain(self, given: GraphColouringInput, solution: Colours) -> str:
         groups = self._groups(given, solution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any, Self
 
 import dimod
@@ -19,6 +20,7 @@ from qsaga.problems.base import (
     listing,
     number,
 )
+from qsaga.problems.exact import Sums, rounded_up, sums_of, whole_numbers
 from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     NodeName,
@@ -72,7 +74,7 @@ class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
 
     name = "independent_set"
     formulation = "independent-set-penalty/1"
-    decoding = "independent-set-repair/1"
+    decoding = "independent-set-repair/2"
     title = "Maximum (weight) independent set of a graph"
     sense = "maximise"
     columns = {"edges": ("u", "v")}
@@ -147,13 +149,17 @@ class IndependentSet(ProblemType[IndependentSetInput, tuple[str, ...]]):
     def bound(self, given: IndependentSetInput) -> float:
         """All weight less the lighter end of each edge of a greedy matching: one end must go."""
         weight = self._weights(given)
-        total = sum(weight.values())
+        terms = [*weight.values()]
         matched: set[str] = set()
         for edge in sorted(given.edges, key=lambda e: -min(weight[e.u], weight[e.v])):
             if edge.u not in matched and edge.v not in matched:
                 matched |= {edge.u, edge.v}
-                total -= min(weight[edge.u], weight[edge.v])
-        return float(total)
+                terms.append(-min(weight[edge.u], weight[edge.v]))
+        parts, scale = whole_numbers(terms)
+        return rounded_up(Fraction(sum(parts), scale))
+
+    def sums(self, given: IndependentSetInput) -> Sums:
+        return sums_of(self._weights(given).values(), one_sign=True)
 
     def explain(self, given: IndependentSetInput, solution: tuple[str, ...]) -> str:
         size = len(self.variables(given))

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing, schedules
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
+from qsaga.problems.exact import WHOLE, Sums
 from qsaga.problems.graphs import check_names
 from qsaga.problems.orlib import JOB_SHOP_FILE
 from qsaga.problems.schedules import Shop
@@ -155,7 +156,7 @@ class JobShop(ProblemType[JobShopInput, Schedule]):
 
     name = "job_shop"
     formulation = "job-shop-time-makespan/1"
-    decoding = "job-shop-list-tabu/1"
+    decoding = "job-shop-list-tabu/2"
     title = "Job-shop schedule with the shortest makespan"
     sense = "minimise"
     columns = {"steps": ("machine", "duration")}
@@ -288,7 +289,7 @@ class JobShop(ProblemType[JobShopInput, Schedule]):
 
     def repair(self, given: JobShopInput, solution: Schedule) -> Schedule:
         """List scheduling in the order in which the sample starts things; then the local search,
-        if that is not done by the horizon.
+        if that is not done by the horizon; else it starts anew, as ``baseline`` does.
 
         An operation that the sample starts never is wanted as early as its job allows.
         """
@@ -299,7 +300,8 @@ class JobShop(ProblemType[JobShopInput, Schedule]):
         starts = schedules.listed(shop, wanted)
         if given.horizon is not None and schedules.makespan(shop, starts) > given.horizon:
             starts = schedules.improved(shop, starts, WORK // len(starts), given.horizon)
-        return self._schedule(given, starts)
+        found = self._schedule(given, starts)
+        return found if self.feasible(given, found) else self.baseline(given) or found
 
     def improve(self, given: JobShopInput, solution: Schedule) -> Schedule:
         """Tabu search over exchanges on a critical path."""
@@ -316,6 +318,9 @@ class JobShop(ProblemType[JobShopInput, Schedule]):
     def bound(self, given: JobShopInput) -> float:
         """The longest job, or the machine that needs most time by itself."""
         return float(plan(given).bound)
+
+    def sums(self, given: JobShopInput) -> Sums:
+        return WHOLE
 
     def bound_of_energy(self, given: JobShopInput, energy: float) -> float | None:
         """With a time step above 1 the model has a part of the schedules only."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -13,6 +15,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.exact import Sums, rounded_up, sums_of, whole_numbers
 from qsaga.problems.graphs import NodeName, check_names
 from qsaga.problems.inequality import MARGIN, extra_names, slack_weights
 from qsaga.problems.knapsack_files import CSV, MKNAP, PISINGER
@@ -69,7 +72,7 @@ class Knapsack(ProblemType[KnapsackInput, tuple[str, ...]]):
 
     name = "knapsack"
     formulation = "knapsack-slack/1"
-    decoding = "knapsack-repair/1"
+    decoding = "knapsack-repair/2"
     title = "The most valuable items within a weight limit (0/1 knapsack)"
     sense = "maximise"
     columns = {"items": ("name", "value", "weight")}
@@ -175,6 +178,8 @@ class Knapsack(ProblemType[KnapsackInput, tuple[str, ...]]):
         values, weights = _columns(given)
         # Nothing, which stands in where less than two items change, is worth and weighs nothing.
         values, weights = np.append(values, 0.0), np.append(weights, 0)
+        # Rounding must not make two exchanges undo each other.
+        least = 0.0 if not self.sums(given).off else 1e-12 * float(values.sum())
         for _ in range(MOST_SWAPS):
             free = given.capacity - int(weights[:-1][inside].sum())
             ins, outs = _handfuls(~inside), _handfuls(inside)
@@ -182,7 +187,7 @@ class Knapsack(ProblemType[KnapsackInput, tuple[str, ...]]):
             heavier = weights[ins].sum(axis=1)[:, None] - weights[outs].sum(axis=1)
             gains[heavier > free] = -np.inf
             row, column = np.unravel_index(int(gains.argmax()), gains.shape)
-            if gains[row, column] <= 1e-12 * float(values.sum()):
+            if gains[row, column] <= least:
                 break
             changed = np.append(inside, False)
             changed[[*ins[row], *outs[column]]] ^= True
@@ -195,16 +200,27 @@ class Knapsack(ProblemType[KnapsackInput, tuple[str, ...]]):
         return self._fill(given, set())
 
     def bound(self, given: KnapsackInput) -> float:
-        """The greedy choice with a part of the first item that does not fit (Dantzig 1957)."""
-        free, total = given.capacity, 0.0
+        """The greedy choice with a part of the first item that does not fit (Dantzig 1957).
+
+        Computed from its dual, which bounds from above whatever a unit of weight is said to be
+        worth, so it is none the tighter for an order of items that rounding got wrong.
+        """
+        values, scale = whole_numbers([item.value for item in given.items])
+        value = {item.name: worth for item, worth in zip(given.items, values, strict=True)}
+        free = given.capacity
+        worth, weight = 0, 1
         for item in _by_ratio(given):
-            if item.weight > free:
-                total += item.value * free / item.weight
-                break
             free -= item.weight
-            total += item.value
-        whole = all(float(item.value).is_integer() for item in given.items)
-        return float(np.floor(total + 1e-9)) if whole else total
+            if free < 0:
+                worth, weight = value[item.name], item.weight
+                break
+        gains = (value[item.name] * weight - worth * item.weight for item in given.items)
+        total = worth * given.capacity + sum(max(gain, 0) for gain in gains)
+        found = Fraction(total, weight * scale)
+        return float(math.floor(found)) if scale == 1 else rounded_up(found)
+
+    def sums(self, given: KnapsackInput) -> Sums:
+        return sums_of((item.value for item in given.items), one_sign=True)
 
     def explain(self, given: KnapsackInput, solution: tuple[str, ...]) -> str:
         return (

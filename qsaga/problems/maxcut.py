@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any
 
 import dimod
@@ -11,6 +12,7 @@ from pydantic import Field, JsonValue
 
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Floats, ProblemType, listing, number
+from qsaga.problems.exact import Sums, rounded_up, sums_of, whole_numbers
 from qsaga.problems.graph_files import DIMACS, EDGES, GSET
 from qsaga.problems.graphs import (
     Graph,
@@ -43,7 +45,7 @@ class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
 
     name = "maxcut"
     formulation = "maxcut-ising/1"
-    decoding = "maxcut-sides/1"
+    decoding = "maxcut-sides/2"
     title = "Maximum cut of a weighted graph"
     sense = "maximise"
     columns = {"edges": ("u", "v", "weight")}
@@ -94,7 +96,12 @@ class MaxCut(ProblemType[MaxCutInput, dict[str, int]]):
 
     def bound(self, given: MaxCutInput) -> float:
         """All positive weight: reached only where those edges form a bipartite graph."""
-        return float(sum(max(edge.weight, 0.0) for edge in given.edges))
+        parts, scale = whole_numbers([max(edge.weight, 0.0) for edge in given.edges])
+        return rounded_up(Fraction(sum(parts), scale))
+
+    def sums(self, given: MaxCutInput) -> Sums:
+        weights = [edge.weight for edge in given.edges]
+        return sums_of(weights, one_sign=min(weights) >= 0)
 
     def explain(self, given: MaxCutInput, solution: dict[str, int]) -> str:
         first = [name for name, side in solution.items() if side == 0]

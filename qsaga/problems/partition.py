@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any, NamedTuple
 
 import dimod
@@ -11,6 +12,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.exact import Sums, rounded_down, sums_of, whole_numbers
 from qsaga.problems.graphs import NodeName, check_names
 from qsaga.problems.reading import FileFormat, Source
 from qsaga.problems.sheets import looks_like, sheet
@@ -64,7 +66,7 @@ class Partition(ProblemType[PartitionInput, dict[str, int]]):
 
     name = "partition"
     formulation = "partition-squares/1"
-    decoding = "partition-groups/1"
+    decoding = "partition-groups/2"
     title = "Two groups with totals as equal as possible"
     sense = "minimise"
     columns = {"items": ("name", "size")}
@@ -109,7 +111,7 @@ class Partition(ProblemType[PartitionInput, dict[str, int]]):
     def improve(self, given: PartitionInput, solution: dict[str, int]) -> dict[str, int]:
         """Move the item, or the two items, that lower the difference most, until none does."""
         signed = np.array(_signed(given, solution))
-        least = 1e-12 * float(np.sum(np.abs(signed)))
+        least = 0.0 if not self.sums(given).off else 1e-12 * float(np.sum(np.abs(signed)))
         while flips := _best_flips(signed, least):
             signed[list(flips)] *= -1
         groups = (signed > 0).astype(int).tolist()
@@ -125,10 +127,12 @@ class Partition(ProblemType[PartitionInput, dict[str, int]]):
 
     def bound(self, given: PartitionInput) -> float:
         """What the largest item is above all others, and 1 where whole sizes have an odd sum."""
-        sizes = _sizes(given)
-        excess = max(2 * float(sizes.max()) - float(sizes.sum()), 0.0)
-        odd = np.all(sizes == np.round(sizes)) and sizes.sum() % 2 == 1
-        return max(excess, 1.0) if odd else excess
+        parts, scale = whole_numbers([item.size for item in given.items])
+        excess = max(2 * max(parts) - sum(parts), sum(parts) % 2 if scale == 1 else 0)
+        return rounded_down(Fraction(excess, scale))
+
+    def sums(self, given: PartitionInput) -> Sums:
+        return sums_of(item.size for item in given.items)
 
     def explain(self, given: PartitionInput, solution: dict[str, int]) -> str:
         told = []

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from qsaga.core.confidence import Proof
 from qsaga.core.errors import ResultUnusable, SolverError
+from qsaga.problems.exact import UNIT, rounded_down, rounded_up, sums_of
 
 EXHAUSTIVE_VARIABLES = 20
 """A model of so many variables has a million assignments: one second, and 100 MB."""
@@ -27,9 +28,6 @@ LARGEST = 2**49
 """Sum of the sizes of scaled biases. As numbers of 0/1 variables they come to eight times that at
 most, which a double and CP-SAT hold exactly.
 """
-
-CLOSE = 1e-12
-"""What scaling to whole numbers may be off by, as a share of the sum of all sizes."""
 
 MOST_BITS = 60
 """Of the fractions of biases that are looked at for a power of two."""
@@ -67,7 +65,14 @@ class WholeModel:
 
         Rounded down.
         """
-        return rounded_down((least + self.constant) / self.scale + self.offset - self.slack)
+        return rounded_down(self._energy(least) - self.slack)
+
+    def loosened(self, least: int) -> float:
+        """What the least energy is above ``bound`` by at most, where a sum comes to ``least``."""
+        return rounded_up(self._energy(least) + self.slack - Fraction(self.bound(least)))
+
+    def _energy(self, least: int) -> Fraction:
+        return (least + self.constant) / self.scale + self.offset
 
 
 def whole(model: dimod.BinaryQuadraticModel) -> WholeModel:
@@ -125,34 +130,24 @@ def _scale(sizes: npt.NDArray[np.float64]) -> Fraction:
     finest = math.floor(math.log2(LARGEST) - math.log2(total))
     factors = [2.0**power for power in range(min(finest, MOST_BITS) + 1)]
     factors += [10.0**power for power in range(1, 13) if 10.0**power * total <= LARGEST]
+    # No more than adding them up may be off by: more would make small biases vanish beside large.
+    close = len(sizes) * UNIT * total
     for factor in sorted(factors):
         scaled = sizes * factor
-        if np.sum(np.abs(scaled - np.rint(scaled))) <= CLOSE * total * factor:
+        if np.sum(np.abs(scaled - np.rint(scaled))) <= close * factor:
             return Fraction(factor)
     return Fraction(2) ** finest
 
 
 def rounding(model: dimod.BinaryQuadraticModel) -> float:
-    """What an energy that is computed in floating point may be off by; see Higham 2002, ch. 4.
+    """What an energy that is computed in floating point may be off by; see ``sums_of``.
 
-    0 where all biases are multiples of one power of two and no sum of them needs more than the 53
-    bits of a double: then no sum is ever rounded. Raises SolverError where there is no such sum.
+    Raises SolverError for biases that cannot be added up.
     """
-    biases = (model.offset, *model.linear.values(), *model.quadratic.values())
-    sizes = [abs(float(bias)) for bias in biases]
-    total = sum(sizes)
-    if not math.isfinite(total):
+    found = sums_of([float(model.offset), *model.linear.values(), *model.quadratic.values()]).off
+    if not math.isfinite(found):
         raise SolverError(TOO_LARGE)
-    finest = max(size.as_integer_ratio()[1] for size in sizes)
-    if Fraction(total) * finest <= 2**53:
-        return 0.0
-    return len(sizes) * 2.0**-52 * total
-
-
-def rounded_down(value: Fraction) -> float:
-    """The largest double that is not above ``value``."""
-    near = float(value)
-    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
+    return found
 
 
 def exhaustive(model: dimod.BinaryQuadraticModel) -> tuple[dimod.SampleSet, Proof]:
@@ -171,9 +166,9 @@ def exhaustive(model: dimod.BinaryQuadraticModel) -> tuple[dimod.SampleSet, Proo
     lowest = float(found.record.energy[0])
     if not math.isfinite(lowest):
         raise SolverError(NOT_FINITE)
-    bound = lowest - rounding(model)
-    proof = Proof(bound=bound, by=f"every assignment (dimod {dimod.__version__})", complete=True)
-    return found, proof
+    off = rounding(model)
+    by = f"every assignment (dimod {dimod.__version__})"
+    return found, Proof(bound=lowest - off, by=by, complete=True, loosened=2 * off)
 
 
 def with_proof(samples: dimod.SampleSet, proof: Proof, info: Mapping[str, Any]) -> bytes:

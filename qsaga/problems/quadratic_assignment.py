@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
 import dimod
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -18,17 +20,18 @@ from qsaga.problems.assignment import (
     Places,
     as_chosen,
     assigned,
-    cheapest_assignment,
     is_assignment,
+    least_assignment,
     penalty,
     placed,
     square_model,
     squares,
 )
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.exact import LARGEST, Sums, rounded_down, sums_of, whole_numbers
 from qsaga.problems.graphs import check_names
 from qsaga.problems.qaplib import QAPLIB
-from qsaga.problems.tables import Amount, PlainName, check_square, frozen
+from qsaga.problems.tables import Amount, PlainName, Table, check_square, frozen
 
 MOST_FACILITIES = 50
 """The model of so many has 2,500 variables and up to 3 million couplings."""
@@ -83,6 +86,12 @@ class QuadraticAssignmentInput(ProblemInput):
         return self
 
 
+def _whole_table(table: Table) -> tuple[npt.NDArray[np.object_], int]:
+    """The numbers of a square table as ``whole_numbers``, which may be of any size."""
+    numbers, scale = whole_numbers([value for row in table for value in row])
+    return np.array(numbers, dtype=np.object_).reshape(len(table), len(table)), scale
+
+
 @lru_cache(maxsize=8)
 def _tables(given: QuadraticAssignmentInput) -> tuple[Floats, Floats]:
     return frozen(given.flow), frozen(given.distance)
@@ -104,7 +113,7 @@ class QuadraticAssignment(ProblemType[QuadraticAssignmentInput, Chosen]):
 
     name = "quadratic_assignment"
     formulation = "qap-square/1"
-    decoding = "qap-exchange/1"
+    decoding = "qap-exchange/2"
     title = "Facilities to locations with least flow times distance (quadratic assignment)"
     sense = "minimise"
     reference = "Koopmans and Beckmann 1957, doi:10.2307/1907742; Lucas 2014, arXiv:1302.5843"
@@ -206,12 +215,19 @@ class QuadraticAssignment(ProblemType[QuadraticAssignmentInput, Chosen]):
 
     def bound(self, given: QuadraticAssignmentInput) -> float:
         """Gilmore and Lawler's: each facility as if it alone could choose where the others go."""
-        flow, distance = _tables(given)
+        flow, scale = _whole_table(given.flow)
+        distance, more = _whole_table(given.distance)
         own = np.outer(np.diag(flow), np.diag(distance))
         least = np.sort(_others(flow), axis=1) @ -np.sort(-_others(distance), axis=1).T
-        found = cheapest_assignment(own + least)[0]
-        whole = np.all(flow == np.round(flow)) and np.all(distance == np.round(distance))
-        return float(math.ceil(found - 1e-6)) if whole else found - 1e-9 * abs(found)
+        found = least_assignment((own + least).tolist())
+        return rounded_down(Fraction(found, scale * more))
+
+    def sums(self, given: QuadraticAssignmentInput) -> Sums:
+        flow, distance = (np.sort(table, axis=None) for table in _tables(given))
+        # The dearest sum there is. One that is not whole goes through a product and one rounding.
+        dearest = (flow * distance).tolist()
+        whole = _are_whole(flow, distance)
+        return sums_of(dearest, one_sign=True, operations=0 if whole else 2)
 
     def explain(self, given: QuadraticAssignmentInput, solution: Chosen) -> str:
         pairs = [
@@ -260,7 +276,10 @@ def _exchanged(flow: Floats, distance: Floats, start: list[int]) -> Places:
     size = len(flow)
     places = np.array(start)
     best, worth, total = places.copy(), 0.0, 0.0
-    least = 1e-9 * float(np.max(flow) * np.max(distance))
+    dearest = float(np.max(flow) * np.max(distance))
+    exact = _are_whole(flow, distance) and 16 * size**2 * dearest <= LARGEST
+    # Rounding must not pass for a layout that is better.
+    least = 0.0 if exact else 1e-9 * dearest
     until = np.zeros((size, size), dtype=np.intp)
     same = np.tri(size, dtype=np.bool_)
     low, spread = max(1, 9 * size // 10), max(1, size // 5)
@@ -281,11 +300,14 @@ def _exchanged(flow: Floats, distance: Floats, start: list[int]) -> Places:
     return best
 
 
-def _others(table: Floats) -> Floats:
+def _are_whole(flow: Floats, distance: Floats) -> bool:
+    return bool(np.all(flow == np.round(flow)) and np.all(distance == np.round(distance)))
+
+
+def _others(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A table without its diagonal. Shape (n, n - 1)."""
     size = len(table)
-    found: Floats = table[~np.eye(size, dtype=np.bool_)].reshape(size, size - 1)
-    return found
+    return table[~np.eye(size, dtype=np.bool_)].reshape(size, size - 1)
 
 
 def _dearest(flow: Floats, distance: Floats) -> Floats:

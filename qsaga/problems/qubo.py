@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Self
 
 import dimod
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.exact import Sums, rounded_down, sums_of, whole_numbers
 from qsaga.problems.graphs import (
     NodeName,
     Weight,
@@ -102,7 +104,7 @@ class Qubo(ProblemType[QuboInput, dict[str, int]]):
 
     name = "qubo"
     formulation = "qubo-as-given/1"
-    decoding = "qubo-values/1"
+    decoding = "qubo-values/2"
     title = "Any QUBO, Ising or binary quadratic model, minimised"
     sense = "minimise"
     columns = {"quadratic": ("u", "v", "bias")}
@@ -170,11 +172,15 @@ class Qubo(ProblemType[QuboInput, dict[str, int]]):
 
     def bound(self, given: QuboInput) -> float:
         """Every term at its lowest, whatever the others say."""
-        if given.vartype == "SPIN":
-            terms = [*given.linear.values(), *(row.bias for row in given.quadratic)]
-            return float(given.offset - sum(map(abs, terms)))
-        lowest = sum(min(bias, 0.0) for bias in given.linear.values())
-        return float(given.offset + lowest + sum(min(row.bias, 0.0) for row in given.quadratic))
+        biases = [*given.linear.values(), *(row.bias for row in given.quadratic)]
+        spins = given.vartype == "SPIN"
+        lowest = [-abs(bias) if spins else min(bias, 0.0) for bias in biases]
+        parts, scale = whole_numbers([given.offset, *lowest])
+        return rounded_down(Fraction(sum(parts), scale))
+
+    def sums(self, given: QuboInput) -> Sums:
+        couplings = (row.bias for row in given.quadratic)
+        return sums_of([given.offset, *given.linear.values(), *couplings])
 
     def explain(self, given: QuboInput, solution: dict[str, int]) -> str:
         high = [name for name, value in solution.items() if value == 1]

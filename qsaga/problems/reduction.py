@@ -141,7 +141,8 @@ def decided(
     values = bits if model.vartype is dimod.BINARY else [2 * bit - 1 for bit in bits]
     found = dimod.SampleSet.from_samples_bqm((np.array([values], dtype=np.int8), names), model)
     by = f"{reduction.version} ({reduction.library})"
-    return found, Proof(bound=exact.bound(least), by=by, complete=True)
+    bound, loosened = exact.bound(least), exact.loosened(least)
+    return found, Proof(bound=bound, by=by, complete=True, loosened=loosened)
 
 
 def kept_reduction(artefacts: ArtefactStore, ref: ArtefactRef | None) -> Reduction | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from functools import lru_cache, reduce
 from operator import or_
 from typing import Annotated, Any, NamedTuple, Self
@@ -16,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing, number
+from qsaga.problems.exact import Sums, rounded_down, sums_of, whole_numbers
 from qsaga.problems.graphs import NodeName, check_names, in_order
 from qsaga.problems.inequality import MARGIN, extra_names
 from qsaga.problems.reading import FileFormat, Source, count
@@ -131,7 +133,7 @@ class SetCover(ProblemType[SetCoverInput, tuple[str, ...]]):
 
     name = "set_cover"
     formulation = "set-cover-product/1"
-    decoding = "set-cover-repair/1"
+    decoding = "set-cover-repair/2"
     title = "The cheapest sets that together cover every element"
     sense = "minimise"
     columns = {"sets": ("name", "cost", "covers")}
@@ -244,15 +246,18 @@ class SetCover(ProblemType[SetCoverInput, tuple[str, ...]]):
 
         No set is paid more than its cost, so every cover costs at least what is paid.
         """
-        unpaid = [one.cost for one in given.sets]
-        total = 0.0
+        unpaid, scale = whole_numbers([one.cost for one in given.sets])
+        total = 0
         # An element in few sets has few ways to be covered, so it comes first.
         for sets in sorted(_covering(given).values(), key=len):
             paid = min(unpaid[place] for place in sets)
             total += paid
             for place in sets:
                 unpaid[place] -= paid
-        return total
+        return rounded_down(Fraction(total, scale))
+
+    def sums(self, given: SetCoverInput) -> Sums:
+        return sums_of((one.cost for one in given.sets), one_sign=True)
 
     def explain(self, given: SetCoverInput, solution: tuple[str, ...]) -> str:
         return (

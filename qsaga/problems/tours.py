@@ -7,11 +7,15 @@ to replace by a distance that no tour is worth.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from qsaga.problems.assignment import cheapest_assignment
+from qsaga.problems.assignment import least_assignment
 from qsaga.problems.base import Floats
+from qsaga.problems.exact import rounded_down, whole_numbers
 
 Tour = list[int]
 
@@ -56,7 +60,8 @@ def improved(distances: Floats, tour: Tour) -> Tour:
     """
     symmetric = bool(np.array_equal(distances, distances.T))
     table: list[list[float]] = distances.tolist()
-    least = 1e-9 * float(np.max(distances))
+    # Rounding of the few terms of a step must not make two steps undo each other.
+    least = 2.0**-48 * float(np.max(distances))
     while True:
         better = _two_opt(table, tour, least) if symmetric else None
         better = better or _or_opt(table, tour, least, symmetric)
@@ -106,62 +111,82 @@ def lower_bound(distances: Floats, upper: float) -> float:
     """What no tour is shorter than.
 
     For distances that are the same both ways the one-tree bound (Held and Karp 1971,
-    doi:10.1007/BF01584070), else the cheapest way to leave and enter each city once.
+    doi:10.1007/BF01584070), else the cheapest way to leave and enter each city once. Computed in
+    whole numbers at the end, so that rounding never lifts it above a tour.
 
     Args:
         distances: between any two cities, finite, shape (n, n).
         upper: the length of some tour, for the size of the steps.
     """
-    if not np.array_equal(distances, distances.T):
-        loops = np.diag(np.full(len(distances), float(distances.sum()) + 1.0))
-        found = cheapest_assignment(distances + loops)[0]
+    if np.array_equal(distances, distances.T):
+        found = _whole_one_tree(distances, _prices(distances, upper))
     else:
-        found = _one_trees(distances, upper)
-    # Rounding must not lift it above a tour; between whole distances no tour has a part.
+        numbers, scale = whole_numbers(distances.ravel().tolist())
+        size, loop = len(distances), sum(numbers) + 1
+        rows = [numbers[size * city :][:size] for city in range(size)]
+        for city, row in enumerate(rows):
+            row[city] = loop
+        found = Fraction(least_assignment(rows), scale)
+    # Between whole distances no tour has a part.
     if np.all(distances == np.round(distances)):
-        return float(math.ceil(found - 1e-6))
-    return found - 1e-9 * abs(found)
+        found = Fraction(math.ceil(found))
+    return rounded_down(found)
 
 
-def _one_trees(distances: Floats, upper: float) -> float:
-    """Subgradient ascent: cities that the tree meets too often become dearer."""
+def _whole_one_tree(distances: Floats, prices: Floats) -> Fraction:
+    """The bound of a one-tree: its length with prices less twice their sum.
+
+    True whatever the prices, so they are cut to so many binary places as the numbers of 64 bits
+    have room for; so are the distances, down.
+    """
+    largest = float(np.max(distances) + 2 * np.max(np.abs(prices)))
+    scale = 2.0 ** min(61 - math.frexp(largest)[1], 1000)
+    cut, whole = np.rint(prices * scale).astype(np.int64), np.floor(distances * scale)
+    total, _ = _one_tree(whole.astype(np.int64) + cut[:, None] + cut[None, :])
+    return Fraction(total - 2 * sum(cut.tolist())) / Fraction(scale)
+
+
+def _prices(distances: Floats, upper: float) -> Floats:
+    """Of the best one-tree of a subgradient ascent: cities it meets too often become dearer."""
     prices = np.zeros(len(distances))
     best, scale, since = -np.inf, 2.0, 0
+    found = prices
     for _ in range(ROUNDS):
         value, degrees = _one_tree(distances + prices[:, None] + prices[None, :])
         value -= 2 * float(prices.sum())
         since = 0 if value > best else since + 1
-        best = max(best, value)
+        if value > best:
+            best, found = value, prices
         wanted = degrees - 2.0
         if not wanted.any():
-            return best
+            return found
         if since >= 10:
             scale, since = scale / 2, 0
-        prices += scale * max(upper - value, 1e-6 * abs(upper)) / float(wanted @ wanted) * wanted
-    return best
+        step = scale * max(upper - value, 1e-6 * abs(upper)) / float(wanted @ wanted)
+        prices = prices + step * wanted
+    return found
 
 
-def _one_tree(distances: Floats) -> tuple[float, Floats]:
+def _one_tree(distances: npt.NDArray[Any]) -> tuple[Any, Floats]:
     """Shortest spanning tree of all but city 0, and the two shortest roads of city 0.
 
     Returns its length and how many of its roads each city has.
     """
     size = len(distances)
     degrees = np.zeros(size)
-    total = 0.0
+    total = 0
     for city in np.argsort(distances[0, 1:], kind="stable")[:2] + 1:
-        total += float(distances[0, city])
+        total += distances[0, city].item()
         degrees[[0, city]] += 1
     near, parent = distances[1].copy(), np.ones(size, dtype=np.intp)
-    near[:2] = np.inf
     outside = np.ones(size, dtype=np.bool_)
     outside[:2] = False
     for _ in range(size - 2):
-        city = int(np.argmin(near))
-        total += float(near[city])
+        left = np.flatnonzero(outside)
+        city = int(left[np.argmin(near[left])])
+        total += near[city].item()
         degrees[[city, parent[city]]] += 1
         outside[city] = False
-        near[city] = np.inf
         nearer = outside & (distances[city] < near)
         near[nearer], parent[nearer] = distances[city][nearer], city
     return total, degrees

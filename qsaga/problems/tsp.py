@@ -24,6 +24,7 @@ from qsaga.problems.base import (
     number,
 )
 from qsaga.problems.distances import METRICS, Metric
+from qsaga.problems.exact import Sums, sums_of
 from qsaga.problems.graphs import check_names
 from qsaga.problems.tables import Amount, PlainName, check_square, frozen
 from qsaga.problems.tsplib import PLACES_CSV, TSPLIB
@@ -147,7 +148,7 @@ class Tsp(ProblemType[TspInput, Stops]):
 
     name = "tsp"
     formulation = "tsp-stops/1"
-    decoding = "tsp-insertion-2opt/1"
+    decoding = "tsp-insertion-2opt/2"
     title = "Shortest round trip through all cities (travelling salesman)"
     sense = "minimise"
     columns = {"places": ("name", "x", "y")}
@@ -241,14 +242,16 @@ class Tsp(ProblemType[TspInput, Stops]):
     def repair(self, given: TspInput, solution: Stops) -> Stops:
         """Each city where it is first named, the rest by cheapest insertion.
 
-        Where that leaves a gap in the roads, the local search is to close it.
+        Where that leaves a gap in the roads, the local search is to close it; else it starts anew,
+        as ``baseline`` does.
         """
         tour = [0, *(places[0] for places in _first(_indexed(given, solution)) if places)]
         left = sorted(set(range(len(given.names))) - set(tour))
         tour = tours.insert(closed(given), tour, left)
         if not math.isfinite(tours.length(distances(given), tour)):
             tour = tours.improved(closed(given), tour)
-        return _stops(given, tour)
+        found = _stops(given, tour)
+        return found if self.feasible(given, found) else self.baseline(given) or found
 
     def improve(self, given: TspInput, solution: Stops) -> Stops:
         """A local optimum of 2-opt and Or-opt."""
@@ -265,6 +268,10 @@ class Tsp(ProblemType[TspInput, Stops]):
     def bound(self, given: TspInput) -> float:
         """The one-tree bound, or for directed distances that of the assignment problem."""
         return _bound(given)
+
+    def sums(self, given: TspInput) -> Sums:
+        table = distances(given)
+        return sums_of(table[np.isfinite(table)].tolist(), one_sign=True, most=len(table))
 
     def explain(self, given: TspInput, solution: Stops) -> str:
         tour = [given.names[0], *(stop[0] for stop in solution)]

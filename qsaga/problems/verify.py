@@ -34,7 +34,7 @@ from qsaga.problems.registry import get, parse
 CIRCUIT_RESULT = "application/vnd.qsaga.circuit-result+json"
 SAMPLE_SET = "application/vnd.dimod.sampleset+json"
 
-POSTPROCESSING = "verify/2"
+POSTPROCESSING = "verify/3"
 """What ``verify`` is, beside the problem's own decoding and the polisher; rises whenever the same
 raw result gives another answer.
 """
@@ -167,23 +167,43 @@ def _claimed(
 ) -> dict[str, Any]:
     """The fields of ``Quality`` that say how good a value is, with what speaks for it."""
     greedy, own = kind.baseline(given), kind.bound(given)
-    bounds = [] if own is None else [Bound(own, PROBLEM)]
-    loosened = searched = None
-    if proof is not None:
-        # The model itself was put together in floating point.
-        loosened = rounding(bqm)
-        searched = kind.bound_of_energy(given, proof.bound - loosened)
-    if proof is not None and searched is not None and math.isfinite(searched):
-        bounds.append(Bound(searched, proof.by))
+    off = kind.sums(given).of(value)
+    bounds = [] if own is None else [Bound(own, PROBLEM, off)]
+    searched = None if proof is None else _searched(kind, given, bqm, off, proof)
+    if searched is not None and math.isfinite(searched.value):
+        bounds.append(searched)
     found = claim(
         value,
         kind.sense,
         bounds=bounds,
         searched=searched is not None,
         baseline=None if greedy is None else kind.objective(given, greedy),
-        rounding=loosened or 0.0,
     )
     return vars(found)
+
+
+def _searched(
+    kind: ProblemType[Any, Any],
+    given: ProblemInput,
+    bqm: dimod.BinaryQuadraticModel,
+    off: float,
+    proof: Proof,
+) -> Bound | None:
+    """What a proof about the model says of the problem; None if it says nothing.
+
+    ``off`` is what the answer's objective, as computed, may be off by.
+    """
+    # The model itself was put together in floating point.
+    built = rounding(bqm)
+    far = kind.bound_of_energy(given, proof.bound - built)
+    near = kind.bound_of_energy(given, proof.bound + proof.loosened + built)
+    if far is None or near is None:
+        return None
+    sums = kind.sums(given)
+    if sums.step and not off:
+        # Between two multiples of the step there is no objective.
+        return Bound(sums.above(far) if kind.sense == "maximise" else sums.below(far), proof.by)
+    return Bound(far, proof.by, off, abs(near - far))
 
 
 def _best(

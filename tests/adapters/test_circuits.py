@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import math
+from typing import Any
 
 import pytest
 from qiskit import QuantumCircuit, qasm3, qpy, transpile
@@ -61,6 +63,45 @@ def parameterised() -> QuantumCircuit:
     circuit = QuantumCircuit(1)
     circuit.rx(Parameter("theta"), 0)
     return circuit
+
+
+ENDLESS = "1e400"
+
+
+def with_number(number: float) -> QuantumCircuit:
+    circuit = QuantumCircuit(2, 1)
+    circuit.rx(number, 0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+def within_a_gate(number: float) -> QuantumCircuit:
+    own = QuantumCircuit(1, name="own")
+    own.rz(number, 0)
+    circuit = QuantumCircuit(2, 1)
+    circuit.append(own.to_gate().control(1, annotated=True), [0, 1])
+    circuit.measure(0, 0)
+    return circuit
+
+
+NOT_FINITE = [
+    ("qasm3", MEASURED + f"rx({ENDLESS}) q[0];\n", "'rx'"),
+    ("qasm3", MEASURED + f"gphase({ENDLESS});\n", "the global phase"),
+    ("qasm3", MEASURED + f"delay[{ENDLESS}s] q[0];\n", "'delay'"),
+    ("qasm3", MEASURED + f"gate own a {{ rx({ENDLESS}) a; }}\nown q[0];\n", "'rx'"),
+    ("qasm3", MEASURED + f"if (c[0]) {{ rx({ENDLESS}) q[0]; }}\n", "'rx'"),
+    ("qpy", packed(with_number(math.nan)), "'rx'"),
+    ("qpy", packed(with_number(-math.inf)), "'rx'"),
+    ("qpy", packed(within_a_gate(math.nan)), "'rz'"),
+]
+
+
+@pytest.mark.parametrize("verb", ["sample", "estimate"])
+@pytest.mark.parametrize(("format", "source", "where"), NOT_FINITE)
+def test_numbers_that_are_not_finite(format: str, source: str, where: str, verb: Any) -> None:
+    with pytest.raises(InvalidRequest, match=f"{where}.* is not finite") as caught:
+        reader.read(format, source, verb)
+    assert caught.value.field == SOURCE
 
 
 REFUSED = [

@@ -150,6 +150,13 @@ def test_horizon_that_is_too_short_for_anything_is_proved() -> None:
     refused("job_shop", {**busy, "horizon": 5}, "", "machine 'a' is not done before 6", "")
 
 
+def test_a_schedule_that_misses_the_horizon_is_the_greedy_one() -> None:
+    rows = ([["a", 2], ["b", 1]], [["a", 4], ["b", 2]], [["a", 4], ["b", 2]])
+    given = parsed({**jobs(*rows), "horizon": 11})
+    never = KIND.decode(given, dict.fromkeys(KIND.variables(given), 0))
+    assert KIND.feasible(given, KIND.repair(given, never))
+
+
 def test_horizon_that_nobody_can_keep_never_gives_a_silent_wrong_answer() -> None:
     best = shortest_makespan(CROSSED)
     bound = plan(parsed(CROSSED)).bound

@@ -20,12 +20,12 @@ from qsaga.core.errors import ResultUnusable, SolverError
 from qsaga.core.jobs import Optimise, Problem
 from qsaga.core.results import Confidence, OptimiseAnswer
 from qsaga.problems import registry
+from qsaga.problems.exact import rounded_down
 from qsaga.problems.proofs import (
     EXHAUSTIVE_VARIABLES,
     LARGEST,
     exhaustive,
     proof_of,
-    rounded_down,
     rounding,
     whole,
     with_proof,

@@ -98,6 +98,23 @@ def test_repair_keeps_the_first_and_inserts_the_rest() -> None:
     assert [stop[0] for stop in repaired if stop[0] in "be"] == ["b", "e"]
 
 
+def test_repair_falls_back_on_the_greedy_tour_where_roads_are_missing() -> None:
+    far = None
+    table = [
+        [0, 2, far, 8, far],
+        [1, 0, far, far, far],
+        [far, 8, 0, 1, far],
+        [far, 3, far, 0, 3],
+        [1, 3, 7, 7, 0],
+    ]
+    _, given = registry.parse(Problem(name="tsp", data={"cities": [*"abcde"], "distances": table}))
+    bits = (1, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 1)
+    sample = dict(zip(KIND.variables(given), bits, strict=True))
+    repaired = KIND.repair(given, KIND.decode(given, sample))
+    assert KIND.feasible(given, repaired)
+    assert KIND.objective(given, repaired) == 27
+
+
 def test_distances_as_tsplib_defines_them() -> None:
     assert METRICS["EUC_2D"]((0, 0), (1, 1)) == 1
     assert METRICS["CEIL_2D"]((0, 0), (1, 1)) == 2

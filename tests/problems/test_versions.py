@@ -93,28 +93,28 @@ PINNED = {
     "maxcut-ising/1": "328ec59966aa506911b28d048e1fd4c7478806048b4d95caa119736b8f130a1c",
     "independent-set-penalty/1": "20f84494f12b2b6d4cfda3013b994fa8e458763120d83e72bf796802ab41b5b2",
     "qubo-as-given/1": "bfac38dbb24100e1aa5aa8cc264ca5956854ba6d6baca9f12cdcdfe889d4e6ef",
-    "maxcut-sides/1": "2eb39c5c0011aaf7ba7c3ae65bebd9b1f6e62ee242f7b8af0ec9bf2621781456",
-    "independent-set-repair/1": "31f6deb78083edbd97be4b474622024664538acc57991878791adfea1a347763",
-    "qubo-values/1": "02eabe88386ea07a3c06ae633b20acdd8072449dc870b7c7433e2a9159820cf5",
+    "maxcut-sides/2": "2eb39c5c0011aaf7ba7c3ae65bebd9b1f6e62ee242f7b8af0ec9bf2621781456",
+    "independent-set-repair/2": "31f6deb78083edbd97be4b474622024664538acc57991878791adfea1a347763",
+    "qubo-values/2": "02eabe88386ea07a3c06ae633b20acdd8072449dc870b7c7433e2a9159820cf5",
     "partition-squares/1": "3ce98fb4d8aa096bc6069bd682ad26870a3332667bdb3e08298a0af8051625de",
-    "partition-groups/1": "d099f9334db1e12f0391ea2bdd3b338c46641248669dcfdade6c0b75030983dd",
+    "partition-groups/2": "d099f9334db1e12f0391ea2bdd3b338c46641248669dcfdade6c0b75030983dd",
     "knapsack-slack/1": "d623caf7ed27786c9edd18abc1691ac6d54cd8a38a215fa271085a91ab3fcbdf",
-    "knapsack-repair/1": "46ade4b5563d0e0f78348f7e112b5b20bc36737880d9183a77a554cfa67fc7cb",
+    "knapsack-repair/2": "46ade4b5563d0e0f78348f7e112b5b20bc36737880d9183a77a554cfa67fc7cb",
     "set-cover-product/1": "9633abe55180b5a1ad87d22595359b0e08180c939169d269e4fc603bab0dccbb",
-    "set-cover-repair/1": "086f65312fc76d34e6778385e2ab3121d8091e31c6e57cf1c0e846f974593301",
+    "set-cover-repair/2": "086f65312fc76d34e6778385e2ab3121d8091e31c6e57cf1c0e846f974593301",
     "graph-colouring-onehot/1": "9f83f8b5e0b38e5e1c98e6fe0ca88ba1f672f365508ad5ca6bcb95695c18d23b",
     "graph-colouring-kempe/1": "fbfd1ad326cfe30e8e7e0c0c40546d78b2be009dab101d46505d206c76bcf609",
     "feature-selection-count/1": "33e5a82659ad7db9ba733132459c40c09b8bb783417a50ef1093c2436980a8fa",
-    "feature-selection-swaps/1": "7191bf818240b72f412153f0794285cb6dfcfcee4b25046a3ea8ba7278c97237",
+    "feature-selection-swaps/2": "7191bf818240b72f412153f0794285cb6dfcfcee4b25046a3ea8ba7278c97237",
     "tsp-stops/1": "0a2bfcb7bfcb879bcd5e8b9ce518204e64a6e63a43688d974c1825e8b13db858",
-    "tsp-insertion-2opt/1": "7e2273b3a65a8b4b750da500a4c46746eb90d762b512051373f2b630750a955d",
+    "tsp-insertion-2opt/2": "7e2273b3a65a8b4b750da500a4c46746eb90d762b512051373f2b630750a955d",
     "portfolio-units/1": "88f46227400eeb5936e2614d36a22d84b2b169fdd724135ec0f2f38cfee61632",
-    "portfolio-exchange/1": "c3521e9305b75ccec5e231082a87b9e7e34b35226cd6b89e926e95fa2eb7391b",
+    "portfolio-exchange/2": "c3521e9305b75ccec5e231082a87b9e7e34b35226cd6b89e926e95fa2eb7391b",
     "job-shop-time-makespan/1": "053facd6e3ed9a9df49b09a33f989085e4a5db7b969c678b965e973ea4e9fd8b",
-    "job-shop-list-tabu/1": "11be8ccc1e9c4c3f10bd633975b4457cc50f5c1d708b76861c42ac2ed26785dc",
+    "job-shop-list-tabu/2": "11be8ccc1e9c4c3f10bd633975b4457cc50f5c1d708b76861c42ac2ed26785dc",
     "qap-square/1": "ea8c4204d6d15d42bd4f2eccca07486b0b61d2fbec569c7e6a8fb7352121535a",
-    "qap-exchange/1": "f0bf3f5028c777c82d276b8c352b07c3a28b2c3523e757a1450a62752912f71e",
-    "verify/2": "0e7e4e61572d3d84849686d3eea9016254f3ba85cf4d6699ff4ad1440e391e88",
+    "qap-exchange/2": "f0bf3f5028c777c82d276b8c352b07c3a28b2c3523e757a1450a62752912f71e",
+    "verify/3": "6925fd7a90e6ba8ebb9ff96c91b49db4bea7cca2351f033a85af65f0b7174e65",
     "qaoa/2": "9a27a5dc79c23edb1bf3a9b794ac5f0861abfe29c3a75d3596baadf6652a3e4d",
     "circuit/1": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
     "measurements/2": "e85d57559d967c96b62fc22683a98999f87835dd81622a8346367d10d7cc8364",
@@ -252,7 +252,7 @@ def test_the_bytes_of_a_model_are_the_same_each_time() -> None:
 
 def test_postprocessing_names_what_decodes_and_polishes() -> None:
     workload = Optimise(problem=Problem(name="maxcut", data=GIVEN["maxcut"]))
-    assert postprocessing(workload) == "verify/2, maxcut-sides/1, descend"
+    assert postprocessing(workload) == "verify/3, maxcut-sides/2, descend"
     assert postprocessing(workload, steepest_descent).endswith(", steepest_descent")
     bits = np.zeros((1, 5), dtype=np.int8)
     kind, given = problem("maxcut")
