@@ -147,7 +147,7 @@ class Tsp(ProblemType[TspInput, Stops]):
     """
 
     name = "tsp"
-    formulation = "tsp-stops/1"
+    formulation = "tsp-stops/2"
     decoding = "tsp-insertion-2opt/2"
     title = "Shortest round trip through all cities (travelling salesman)"
     sense = "minimise"
