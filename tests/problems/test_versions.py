@@ -106,7 +106,7 @@ PINNED = {
     "graph-colouring-kempe/1": "fbfd1ad326cfe30e8e7e0c0c40546d78b2be009dab101d46505d206c76bcf609",
     "feature-selection-count/1": "33e5a82659ad7db9ba733132459c40c09b8bb783417a50ef1093c2436980a8fa",
     "feature-selection-swaps/2": "7191bf818240b72f412153f0794285cb6dfcfcee4b25046a3ea8ba7278c97237",
-    "tsp-stops/1": "0a2bfcb7bfcb879bcd5e8b9ce518204e64a6e63a43688d974c1825e8b13db858",
+    "tsp-stops/2": "0a2bfcb7bfcb879bcd5e8b9ce518204e64a6e63a43688d974c1825e8b13db858",
     "tsp-insertion-2opt/2": "7e2273b3a65a8b4b750da500a4c46746eb90d762b512051373f2b630750a955d",
     "portfolio-units/1": "88f46227400eeb5936e2614d36a22d84b2b169fdd724135ec0f2f38cfee61632",
     "portfolio-exchange/2": "c3521e9305b75ccec5e231082a87b9e7e34b35226cd6b89e926e95fa2eb7391b",
