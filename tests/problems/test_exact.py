@@ -207,6 +207,17 @@ def test_bounds_that_doubles_overshot() -> None:
     assert bound is not None and Fraction(bound) <= min(one**2 + other**2, 2 * one * other)
 
 
+def test_a_table_that_is_nearly_symmetric_is_one_table_to_all() -> None:
+    """What the two halves may differ by is part of no proof: bounds come from the model."""
+    assets = [["a", 0.5], ["b", 0.25]]
+    for table in ([[1.0, 0.5 + 9e-10], [0.5, 1.0]], [[1.0, 0.5], [0.5 + 9e-10, 1.0]]):
+        data = {"assets": assets, "covariance": table, "choose": 2}
+        kind, parsed = registry.parse(Problem(name="portfolio", data=data))
+        energy = float(energies(kind.formulate(parsed), np.ones((1, 2), np.int8))[0])
+        worth = kind.objective(parsed, kind.baseline(parsed))
+        assert energy == pytest.approx(worth, rel=1e-14, abs=1e-14)
+
+
 @given(st.integers(1, 5), st.sampled_from([9, 2**40, 2**70, 2**200]), st.randoms())
 def test_the_least_assignment_of_numbers_of_any_size(size: int, most: int, random: Random) -> None:
     costs = [[random.randint(-most, most) for _ in range(size)] for _ in range(size)]
