@@ -81,7 +81,10 @@ def sizes(data: dict[str, Any]) -> list[float]:
 
 def optimum(problem: Problem) -> Fraction:
     """From the data alone, without rounding."""
-    return Fraction(OPTIMA[problem.name](changed(problem.data, Fraction)))
+    data = changed(problem.data, Fraction)
+    if "balance" in data:
+        data["balance"] = Fraction(data["balance"])
+    return Fraction(OPTIMA[problem.name](data))
 
 
 def quality_of(problem: Problem, raw: bytes) -> Quality:
