@@ -113,6 +113,8 @@ def _wrong(field: str, problem: str, allowed: str) -> PydanticCustomError:
 def market(given: PortfolioInput) -> Market:
     """The input in the form that the search works on."""
     covariance = np.array(given.covariance or given.correlation)
+    # The halves may differ by rounding; the model has one number for each pair.
+    covariance = (covariance + covariance.T) / 2
     if given.correlation:
         spread = np.array([asset.deviation for asset in given.assets])
         covariance = covariance * np.outer(spread, spread)
