@@ -19,7 +19,7 @@ from qsaga.core.applied import Applied, not_applied, on_hardware
 from qsaga.core.confidence import unverified
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.distance import distance
-from qsaga.core.errors import ResultUnusable
+from qsaga.core.errors import ResultUnusable, SolverError
 from qsaga.core.jobs import Estimate, Optimise, Sample, Workload, submission_tag
 from qsaga.core.ledger import Amounts, Ledger, hold_key
 from qsaga.core.lineage import input_digest
@@ -282,8 +282,12 @@ def compared(answer: Answer, workload: Workload, ran: str, distributions: Distri
     """With the distance of counts from hardware to what their circuit should show."""
     if not (isinstance(answer, SampleAnswer) and isinstance(workload, Sample)):
         return answer
-    ideal = distributions.of(workload.circuit) if ran in HARDWARE_RUNGS else None
-    far = None if ideal is None else distance(answer.counts, ideal)
+    try:
+        ideal = distributions.of(workload.circuit) if ran in HARDWARE_RUNGS else None
+        far = None if ideal is None else distance(answer.counts, ideal)
+    except SolverError as error:  # what is told beside an answer must not take it away
+        activity.logger.warning("no distance of these counts: %s", error)
+        return answer
     return answer if far is None else answer.model_copy(update={"distance": far})
 
 

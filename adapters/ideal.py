@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import Clbit, Gate, Qubit
+from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import Statevector
 
 from adapters.circuits import QiskitCircuitReader
+from qsaga.core.errors import SolverError
 from qsaga.core.jobs import Circuit
 
 WORK = 2**22
 """Amplitudes times gates, some tenths of a second: it is done beside every answer."""
 MOST_QUBITS = 14
+MOST_AT_ONCE = 4
+"""Qubits of a gate that is applied as one matrix."""
+STANDARD = frozenset(get_standard_gate_name_mapping())
 IDLE = frozenset({"barrier", "delay"})
 
 
@@ -22,6 +27,12 @@ class ExactDistributions:
 
     def of(self, circuit: Circuit) -> Mapping[str, Mapping[str, float]] | None:
         """See ``Distributions``."""
+        try:
+            return self._of(circuit)
+        except Exception as error:  # of gates of others anything may be raised
+            raise SolverError(f"{type(error).__name__}: {error}") from error
+
+    def _of(self, circuit: Circuit) -> Mapping[str, Mapping[str, float]] | None:
         read = QiskitCircuitReader().parse(circuit.format, circuit.source)
         measured = _measured(read)
         if not measured:
@@ -59,13 +70,36 @@ def _measured(circuit: QuantumCircuit) -> dict[Clbit, Qubit] | None:
 def _state(circuit: QuantumCircuit) -> tuple[Statevector, dict[Qubit, int]] | None:
     gates = [one for one in circuit.data if isinstance(one.operation, Gate)]
     used = list(dict.fromkeys(qubit for one in gates for qubit in one.qubits))
-    small = QuantumCircuit(len(used))
-    places = {qubit: place for place, qubit in enumerate(used)}
-    if len(used) > MOST_QUBITS or len(gates) * 2 ** len(used) > WORK:
+    if len(used) > MOST_QUBITS:
         return None
+    places = {qubit: place for place, qubit in enumerate(used)}
+    small = QuantumCircuit(len(used))
+    most = WORK >> len(used)
     for one in gates:
-        small.append(one.operation, [places[qubit] for qubit in one.qubits])
+        at = tuple(places[qubit] for qubit in one.qubits)
+        for gate, where in _simple(one.operation, at):
+            small.append(gate, where)
+            if len(small.data) > most:
+                return None
     return Statevector(small), places
+
+
+def _simple(gate: Gate, at: tuple[int, ...]) -> Iterator[tuple[Gate, tuple[int, ...]]]:
+    """The gates that it is made of, whose matrices are small.
+
+    A state vector would take a gate's whole matrix where it has one, 4^n numbers. Raises
+    SolverError for a large one that is made of nothing else.
+    """
+    named = gate.name in STANDARD or isinstance(gate, UnitaryGate)
+    if named and gate.num_qubits <= MOST_AT_ONCE:
+        yield gate, at
+        return
+    if isinstance(gate, UnitaryGate) or gate.definition is None:
+        raise SolverError(f"{gate.name} is a matrix on {gate.num_qubits} qubits")
+    inner = gate.definition
+    for one in inner.data:
+        there = tuple(at[inner.find_bit(qubit).index] for qubit in one.qubits)
+        yield from _simple(one.operation, there)
 
 
 def _probabilities(

@@ -34,7 +34,8 @@ class Distributions(Protocol):
         """Probabilities of the outcomes of each register, of those that are not 0.
 
         None where the circuit is too large for a step that every answer waits for, measures before
-        its end, resets or has conditions. Blocking; called in a thread.
+        its end, resets or has conditions. Blocking; called in a thread. Raises SolverError for
+        what cannot be computed.
         """
 
 

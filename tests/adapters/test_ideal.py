@@ -8,12 +8,17 @@ import math
 import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.circuit.library import PauliGate, QFTGate, UnitaryGate
 from qiskit_aer.primitives import SamplerV2
 
+from activities.answering import compared
 from adapters.circuits import to_qpy
 from adapters.ideal import MOST_QUBITS, ExactDistributions
 from qsaga.core.distance import chance, distance
-from qsaga.core.jobs import Circuit
+from qsaga.core.errors import SolverError
+from qsaga.core.jobs import Circuit, Sample
+from qsaga.core.results import SampleAnswer
+from qsaga.core.states import Rung
 
 
 def given(circuit: QuantumCircuit) -> Circuit:
@@ -76,6 +81,47 @@ def test_a_long_circuit_is_too_much_work() -> None:
         circuit.h(range(12))
     circuit.measure(0, 0)
     assert ExactDistributions().of(given(circuit)) is None
+
+
+@pytest.mark.timeout(30)
+def test_gates_of_many_qubits_are_taken_apart() -> None:
+    """Whole, the matrix of the first would take four gigabytes."""
+    transform = QuantumCircuit(MOST_QUBITS, MOST_QUBITS)
+    transform.append(QFTGate(MOST_QUBITS), range(MOST_QUBITS))
+    transform.measure(range(MOST_QUBITS), range(MOST_QUBITS))
+    assert ExactDistributions().of(given(transform)) is not None
+    own = QuantumCircuit(6, name="own")
+    for _ in range(3):
+        own.append(PauliGate("XXXXXX"), range(6))
+    circuit = QuantumCircuit(8, 6)
+    circuit.append(own.to_gate(), range(2, 8))
+    circuit.measure(range(2, 8), range(6))
+    assert ExactDistributions().of(given(circuit)) == {"c": {"111111": pytest.approx(1)}}
+    long = QuantumCircuit(6, name="long")
+    for _ in range(66_000):
+        long.x(0)
+    circuit = QuantumCircuit(6, 1)
+    circuit.append(long.to_gate(), range(6))
+    circuit.measure(0, 0)
+    assert ExactDistributions().of(given(circuit)) is None
+
+
+def test_a_matrix_of_many_qubits_is_not_compared() -> None:
+    circuit = QuantumCircuit(5, 1)
+    circuit.append(UnitaryGate(np.eye(32)), range(5))
+    circuit.measure(0, 0)
+    with pytest.raises(SolverError, match="a matrix on 5 qubits"):
+        ExactDistributions().of(given(circuit))
+
+
+def test_an_answer_stays_where_nothing_can_be_compared() -> None:
+    class Broken:
+        def of(self, circuit: Circuit) -> None:
+            raise SolverError("out of memory")
+
+    answer = SampleAnswer(counts={"c": {"0": 5}}, shots=5)
+    workload = Sample.model_validate({"circuit": given(scattered()).model_dump(), "shots": 5})
+    assert compared(answer, workload, Rung.HARDWARE, Broken()) == answer
 
 
 def test_the_farthest_register_counts() -> None:
