@@ -25,7 +25,6 @@ from qsaga.core.records import Notifier
 from qsaga.core.roles import WorkerRole
 from qsaga.core.seals import SealKeys
 from qsaga.core.solvers import LearnedEstimator
-from qsaga.payloads import PAYLOADS
 from qsaga.policies import load_policy, load_prices, with_prices
 from qsaga.settings import Settings
 from workflows.identified import IdentifiedWorkflows
@@ -115,8 +114,6 @@ class Parts:
         self.settings, self.roles = settings, frozenset(roles)
         self.steps: Mapping[WorkerRole, Sequence[Callable[..., Any]]] = {}
         self.desk: Sequence[Callable[..., Any]] = ()
-        # Where it is missing later, the disk is away and not the one payload that is looked for.
-        (settings.data_dir / PAYLOADS).mkdir(parents=True, exist_ok=True)
         self.artefacts = FolderArtefacts(settings.data_dir / "artefacts")
         self.incumbents = FolderIncumbents(settings.data_dir / "incumbents")
         self.cache = FolderCache(settings.data_dir / "cache") if settings.work_cache else None

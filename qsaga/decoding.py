@@ -78,7 +78,10 @@ class GuardedConverter(DataConverter):
     store that is away, under a key that the file does not have yet. So is everything that a
     workflow asked for itself, as results of activities and children.
 
-    A replay refuses the same: what is stored is named by its content, and before it is named.
+    A replay refuses the same as long as stores and keys are the same: what is stored is named by
+    its content, and before it is named. Where a refused payload can be had later, as from a file
+    that is put back or a store that is added, a replay reads what the run did without, and may
+    differ from its history.
     """
 
     addressed: bool = False

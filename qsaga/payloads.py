@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from time import sleep
 
 from temporalio.api.common.v1 import Payload
 from temporalio.common import HeaderCodecBehavior
@@ -40,6 +41,8 @@ HASH = re.compile(r"[0-9a-f]{64}")
 OWNER = re.compile(r"[0-9a-f]{32}")
 PAYLOADS = "payloads"
 """Folder of the data folder."""
+SECOND_LOOK = 0.2
+"""Seconds: for a disk that just came back, and for a file that a deletion moves aside and back."""
 SEALED_SMALLER = 1024
 """Bytes that encryption adds at most: from the threshold less these, content may lie outside."""
 
@@ -129,10 +132,11 @@ class FolderDriver(DeletingDriver):
         try:
             return path.read_bytes()
         except FileNotFoundError:
-            # Without the folder, the shared disk is away. With it, the file was never written: a
-            # claim is given only for what has been. The second look is for a disk that came back.
-            if not self._folder.is_dir():
+            # Where nothing at all is kept, the shared disk may be away, or the folder another one.
+            # Else the file was never written: a claim is given only for what has been.
+            if not self._folder.is_dir() or not any(self._folder.iterdir()):
                 raise
+        sleep(SECOND_LOOK)
         try:
             return path.read_bytes()
         except FileNotFoundError:

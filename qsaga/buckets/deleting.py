@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     StorageDriver,
@@ -34,8 +35,8 @@ class Objects(Protocol):
         """Read an object.
 
         Raises:
-            NoSuchPayload: there is none, and can be none, of that name.
-            PermissionError: the service does not give it.
+            NoSuchPayload: there is none, and can be none, of that name in the bucket.
+            PermissionError: the service does not give it, or has no such bucket.
         """
 
     def names(self, bucket: str, prefix: str) -> list[str]:
@@ -87,11 +88,12 @@ class DeletingBucket(DeletingDriver):
         """Read the payloads back; their hashes are checked."""
         try:
             return await self._driver.retrieve(context, claims)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, DecodeError) as error:
             raise NoSuchPayload(f"a claim that names no payload of a bucket: {error}") from error
         except RuntimeError as error:  # in which Temporal's driver wraps whatever the service says
             buckets = {claim.claim_data["bucket"] for claim in claims}
-            # Where our own is refused, the credentials have run out. Anybody can name another.
+            # Where our own is refused, credentials, endpoint or project of this worker are wrong.
+            # Anybody can name another.
             refused = isinstance(error.__cause__, PermissionError) and buckets != {self._own}
             if refused or isinstance(error.__cause__, NoSuchPayload):
                 raise NoSuchPayload(str(error.__cause__)) from error

@@ -32,10 +32,19 @@ class GCSObjects:
         try:
             content: bytes = self._client.bucket(bucket).blob(name).download_as_bytes()
         except (NotFound, BadRequest, ValueError) as error:
-            raise NoSuchPayload(f"{name} in {bucket}: {error}") from error
+            # The answer is the same whether the object or the bucket is not found.
+            kind = NoSuchPayload if self._answers(bucket) else PermissionError
+            raise kind(f"{name} in {bucket}: {error}") from error
         except ClientError as error:
             raise PermissionError(f"{name} in {bucket}: {error}") from error
         return content
+
+    def _answers(self, bucket: str) -> bool:
+        try:
+            list(self._client.list_blobs(bucket, max_results=1))
+        except (ClientError, ValueError):
+            return False
+        return True
 
     def names(self, bucket: str, prefix: str) -> list[str]:
         """Of all objects that begin so."""

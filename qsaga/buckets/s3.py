@@ -17,8 +17,11 @@ from qsaga.core.errors import InvalidRequest
 
 TICK = timedelta(seconds=1)
 """S3 tells times to the second, rounded down."""
-NEVER = frozenset({"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName", "KeyTooLongError"})
-"""Codes of what is not there and cannot be there."""
+NEVER = frozenset({"NoSuchKey", "KeyTooLongError"})
+"""Codes of an object that is not, and cannot be, in a bucket that is there.
+
+Not a bare 404: any server answers so, also one to which a wrong endpoint leads.
+"""
 CONFIG = Config(
     connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}
 )

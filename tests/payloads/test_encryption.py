@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
 
+from qsaga.claims import ENCODED
 from qsaga.cli.app import run
 from qsaga.core.errors import InvalidRequest, PayloadDamaged, UnknownKey, from_failure
 from qsaga.encryption import NONCE_BYTES, EncryptionCodec
 from qsaga.keyring import ENCODING, KEY_ID, KeyRing, add_key, changing, read_keys
+from qsaga.payloads import data_converter
+from qsaga.settings import Settings
 
 CLEAR = Payload(metadata={"encoding": b"json/plain", "who": b"acme"}, data=b'{"secret": 1}')
 LARGE = Payload(metadata={"encoding": b"json/plain"}, data=b"x" * 5000)
@@ -173,3 +181,25 @@ def test_keys_made_at_once_are_all_there(tmp_path: Path) -> None:
         list(pool.map(make, range(16)))
     assert len(read_keys(tmp_path / "keys.json").keys) == 16
     assert [path.name for path in tmp_path.iterdir()] == ["keys.json"]
+
+
+async def test_a_large_message_waits_where_there_are_no_keys(
+    keys_file: Path, tmp_path: Path
+) -> None:
+    with_keys = {"data_dir": tmp_path, "encryption": {"keys_file": keys_file}}
+    job = StorageDriverWorkflowInfo(namespace="default", id="acme/1", type="Large", run_id="1")
+    sent, received = (
+        data_converter(Settings.model_validate(given))._with_contexts(
+            WorkflowSerializationContext(namespace="default", workflow_id="acme/1"),
+            StorageDriverStoreContext(target=job),
+        )
+        for given in (with_keys, {"data_dir": tmp_path})
+    )
+    (large,) = await sent.encode(["x" * 500_000])
+    # The SDK can be told to encrypt references as well.
+    (sealed,) = await codec(keys_file).encode([large])
+    sealed.metadata[ENCODED] = b"true"
+    for payload in (large, sealed):
+        with pytest.raises(UnknownKey):
+            await received.decode([payload])
+        assert await sent.decode([payload]) == ["x" * 500_000]

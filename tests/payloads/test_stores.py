@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import (
+    StorageDriver,
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
@@ -30,6 +33,7 @@ from qsaga.payloads import FolderDriver, data_converter
 from qsaga.settings import PayloadSettings, Settings
 
 HELLO = Payload(metadata={"encoding": b"json/plain"}, data=b'"hello"')
+ADDRESS = {"s3": "AWS_ENDPOINT_URL_S3", "gcs": "STORAGE_EMULATOR_HOST"}
 JOB = StorageDriverWorkflowInfo(namespace="default", id="acme/1", type="QuantumJob")
 
 
@@ -70,11 +74,7 @@ async def test_what_is_not_kept_is_told_from_a_store_that_is_away(
     field, chosen = {"s3": "key", "gcs": "object_name"}.get(kind, "sha256"), {"store": kind}
     if kind != "folder":
         chosen[f"{kind}_bucket"] = request.getfixturevalue(kind)
-    storage = data_converter(
-        Settings.model_validate({"data_dir": tmp_path, "payloads": chosen})
-    ).external_storage
-    assert storage is not None
-    driver = storage.drivers[-1]
+    driver = driver_of(tmp_path, chosen)
     (claim,) = await driver.store(StorageDriverStoreContext(target=JOB), [HELLO])
     good = dict(claim.claim_data)
     bad = [good | {field: "a" * 64}, {}]
@@ -83,24 +83,68 @@ async def test_what_is_not_kept_is_told_from_a_store_that_is_away(
             good | {"bucket": "of-nobody"},
             good | {"bucket": "-"},
             good | {"hash_value": "a"},
+            good | {field: "a" * 2000},
+            good | {field: ""},
             {field: good[field], "bucket": good["bucket"]},
+            good | no_payload(kind, good["bucket"], field),
         ]
-
-    async def retrieve(data: dict[str, str]) -> None:
-        await driver.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim_data=data)])
-
     for data in bad:
         with pytest.raises(NoSuchPayload):
-            await retrieve(data)
+            await retrieve(driver, data)
     if kind == "folder":
         (tmp_path / "payloads").rename(tmp_path / "away")
     else:
         monkeypatch.setattr(f"qsaga.buckets.{kind}.{kind.upper()}Objects.get", refuse)
         with pytest.raises(NoSuchPayload):
-            await retrieve(good | {"bucket": "of-somebody-else"})
+            await retrieve(driver, good | {"bucket": "of-somebody-else"})
     for data in (good, good | {field: "a" * 64}):
         with pytest.raises((FileNotFoundError, RuntimeError)):
-            await retrieve(data)
+            await retrieve(driver, data)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("s3", "gcs"), ("gcs", "s3")])
+async def test_our_own_bucket_is_waited_for_where_it_is_not_found(
+    request: pytest.FixtureRequest, kind: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a worker with a wrong address or project."""
+    field, bucket = {"s3": "key", "gcs": "object_name"}[kind], request.getfixturevalue(kind)
+    request.getfixturevalue(other)
+    driver = driver_of(Path(), {"store": kind, f"{kind}_bucket": bucket})
+    only_there = Payload(data=kind.encode())
+    (claim,) = await driver.store(StorageDriverStoreContext(target=JOB), [only_there])
+    good = dict(claim.claim_data)
+    for name in ("of-nobody", "-"):
+        driver = driver_of(Path(), {"store": kind, f"{kind}_bucket": name})
+        for found in (good[field], "a" * 64):
+            with pytest.raises(RuntimeError):
+                await retrieve(driver, good | {"bucket": name, field: found})
+    monkeypatch.setenv(ADDRESS[kind], os.environ[ADDRESS[other]])
+    driver = driver_of(Path(), {"store": kind, f"{kind}_bucket": bucket})
+    with pytest.raises(RuntimeError):
+        await retrieve(driver, good)
+
+
+async def test_an_empty_folder_may_be_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
+    driver = FolderDriver(tmp_path / "payloads")
+    nothing = {"sha256": "a" * 64}
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            await retrieve(driver, nothing)
+        (tmp_path / "payloads").mkdir(exist_ok=True)
+    await driver.store(StorageDriverStoreContext(target=JOB), [HELLO])
+    with pytest.raises(NoSuchPayload):
+        await retrieve(driver, nothing)
+
+
+async def test_a_file_that_a_deletion_puts_back_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = FolderDriver(tmp_path)
+    (claim,) = await driver.store(StorageDriverStoreContext(target=JOB), [HELLO])
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    aside = path.replace(path.with_name(f"{path.name}.deleted"))
+    monkeypatch.setattr("qsaga.payloads.sleep", lambda _: aside.replace(path))
+    assert await driver.retrieve(StorageDriverRetrieveContext(), [claim]) == [HELLO]
 
 
 async def test_a_history_with_bad_references_can_be_deleted(tmp_path: Path) -> None:
@@ -108,6 +152,27 @@ async def test_a_history_with_bad_references_can_be_deleted(tmp_path: Path) -> N
     bad = (b"{,", b'{"driverName": "qsaga.folder", "claimData": {"sha256": "../x"}}')
     history = Payloads(payloads=[Payload(metadata=of_reference, data=data) for data in bad])
     assert await delete_referenced(history, data_converter(Settings(data_dir=tmp_path)), later())
+
+
+def driver_of(folder: Path, chosen: dict[str, str]) -> StorageDriver:
+    """Of the store that is chosen."""
+    settings = Settings.model_validate({"data_dir": folder, "payloads": chosen})
+    storage = data_converter(settings).external_storage
+    assert storage is not None
+    return storage.drivers[-1]
+
+
+async def retrieve(driver: StorageDriver, data: dict[str, str]) -> None:
+    """What a claim names."""
+    await driver.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim_data=data)])
+
+
+def no_payload(kind: str, bucket: str, field: str) -> dict[str, str]:
+    """Of a claim: an object that is there, and is something else."""
+    data = b"\xff\xff"
+    objects = import_module(f"qsaga.buckets.{kind}")
+    getattr(objects, f"{kind.upper()}Objects")().put(bucket, "of-somebody", data)
+    return {field: "of-somebody", "hash_value": hashlib.sha256(data).hexdigest()}
 
 
 def refuse(*_: object) -> bytes:

@@ -54,6 +54,8 @@ async def doors(
     emulator.control.reset()
     folder = tmp_path_factory.mktemp("doors")
     async with running_stack(dev_env, emulator, folder) as stack:
+        # An empty folder could be a disk that is not mounted, which is waited for.
+        await stack.temporal.data_converter.encode(["x" * stack.settings.payload_threshold])
         yield stack
 
 
