@@ -186,7 +186,7 @@ class Settle(SettleStep):
         word = await self._quarantine.word(given.run_id)
         known = {job.provider_job_id: job for job in (*given.jobs, *given.extras)}
         try:
-            if not given.unsent and not given.decided_by:
+            if not (given.unsent or given.decided_by or given.booked):
                 for job in await self._sweep(given):
                     known.setdefault(job.provider_job_id, job)
             charges = await self._charges(known, word, {job.provider_job_id for job in given.jobs})

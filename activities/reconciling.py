@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.exceptions import FailureError
 
 from activities.found import Accounted, Found, Repair
 from activities.restoring import restore
@@ -26,6 +27,10 @@ from qsaga.core.results import JobResult, Transition, Unanswered
 from qsaga.core.states import JobState
 
 log = logging.getLogger("qsaga.reconcile")
+
+
+UNREADABLE = (QsagaError, FailureError, OSError, RuntimeError, ValueError)
+"""What a payload, or the store that it is in, may raise; other jobs must not suffer by it."""
 
 
 class Reconciling:
@@ -137,15 +142,15 @@ class Reconciling:
         for job_id in unwritten:
             try:
                 job = await self._archive(activity.client()).job(job_id)
-            except (QsagaError, OSError, ValueError) as error:
-                unread.append(f"job {job_id}: what it ended with cannot be read: {error}")
-                continue
-            if job is None or job.result is None:
+                if job is None or job.result is None:
+                    continue
+                await restore(job, self._records, self._ledger)
+            except UNREADABLE as error:
+                unread.append(f"job {job_id}: what it ended with cannot be written down: {error}")
                 continue
             text = f"job {job_id} written down as {job.result.state}: so it had ended"
             repair = Repair(job_id, job_id, text)
             await self._note(given, repair)
-            await restore(job, self._records, self._ledger)
             done.append(repair)
         return done, unread
 

@@ -13,8 +13,8 @@ from adapters.circuits import QiskitCircuitReader
 from qsaga.core.errors import SolverError
 from qsaga.core.jobs import Circuit
 
-WORK = 2**22
-"""Amplitudes times gates, some tenths of a second: it is done beside every answer."""
+WORK, MOST_GATES = 2**21, 4000
+"""Amplitudes times gates, and gates: half a second, for it is done beside every answer."""
 MOST_QUBITS = 14
 MOST_AT_ONCE = 4
 """Qubits of a gate that is applied as one matrix."""
@@ -74,7 +74,7 @@ def _state(circuit: QuantumCircuit) -> tuple[Statevector, dict[Qubit, int]] | No
         return None
     places = {qubit: place for place, qubit in enumerate(used)}
     small = QuantumCircuit(len(used))
-    most = WORK >> len(used)
+    most = min(WORK >> len(used), MOST_GATES)
     for one in gates:
         at = tuple(places[qubit] for qubit in one.qubits)
         for gate, where in _simple(one.operation, at):

@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         RunRequest,
         RunStatus,
     )
-    from qsaga.core.settling import settlement, with_late
+    from qsaga.core.settling import booked_before, settlement, with_late
     from qsaga.core.states import JobState, Layer, Rung
     from qsaga.core.steps import CompiledCircuit, CompileInput, CompileStep, Raw
     from workflows.arguments import checked
@@ -351,7 +351,7 @@ class HardwareRun:
             late = await self._wait.fetch(job)
         if late is None or self._account is None:
             return report.account
-        account = self._account.model_copy(update={"since": workflow.now()})
+        account = booked_before(self._account, report.account, workflow.now())
         return await self._settle(with_late(account, self._request, late))
 
     # --- telling -----------------------------------------------------------------------------

@@ -36,8 +36,10 @@ SETTLING = 30.0
 """Seconds that a further run waits until the accounts of the others are closed."""
 WORD = 5.0
 """Seconds that word of a run's end may be on its way."""
+SOON = 0.5
+"""The same where the deadline of the job is near."""
 CANCELLED = "the job was cancelled"
-KEPT_LATE = "late-results-of-cancelled-jobs"
+CANCELLED_LATE = "late-results-of-cancelled-jobs"
 WAITS_FOR_WORD = "word-of-runs-that-have-ended"
 """Patches."""
 
@@ -173,7 +175,7 @@ class HardwareRung:
             await self._reported(run_id, max(0.1, patience()), frugal=admission.frugal)
         except TimeoutError:
             ended, cancelled = await unbroken(
-                self._abandon(run_id, "the deadline of the job is near")
+                self._abandon(run_id, "the deadline of the job is near", SOON)
             )
             if cancelled:
                 raise asyncio.CancelledError from None
@@ -290,7 +292,7 @@ class HardwareRung:
         """
         for run_id, run in list(self._runs.items()):
             report = self._answer_of(run_id, run)
-            if report is None or not workflow.patched(KEPT_LATE):
+            if report is None or not workflow.patched(CANCELLED_LATE):
                 continue
             if run.done() or await self._abandon(run_id, CANCELLED):
                 self.heard(report)
@@ -304,7 +306,7 @@ class HardwareRung:
             return None
         return None if report.account is not None and report.account.late is not None else report
 
-    async def _abandon(self, run_id: str, reason: str) -> bool:
+    async def _abandon(self, run_id: str, reason: str, word: float = WORD) -> bool:
         """Ask a run to end. True if it had already ended by itself, so it has a report."""
         handle = workflow.get_external_workflow_handle(run_id)
         try:
@@ -313,7 +315,7 @@ class HardwareRung:
             if self._runs[run_id].done() or not workflow.patched(WAITS_FOR_WORD):
                 return self._runs[run_id].done()
             with suppress(TimeoutError):
-                await workflow.wait_condition(lambda: self._heard_of(run_id), timeout=WORD)
+                await workflow.wait_condition(lambda: self._heard_of(run_id), timeout=word)
             return self._heard_of(run_id)
         self._is_open(run_id)
         return False

@@ -32,6 +32,8 @@ with workflow.unsafe.imports_passed_through():
 
 NO_RESULT = ("ResultUnusable", "RunFailed", "NoSuchRemoteJob")
 """Failures that say that there is nothing to fetch, and never will be."""
+KEPT = timedelta(days=7)
+"""For so long a provider that is away, or refuses, is asked for a late result."""
 
 G = TypeVar("G")
 R = TypeVar("R")
@@ -52,6 +54,7 @@ class RemoteWait:
         self._request, self._watch = request, watch
         self._looks = self._heard = 0
         self.giving_up = self.quarantined = ""
+        self._stands = JobState.SUBMITTED
 
     def give_up(self, reason: str) -> None:
         """Nobody waits for an answer any more; the first reason stands."""
@@ -63,6 +66,8 @@ class RemoteWait:
 
     def publish(self, state: JobState) -> None:
         """Make the run found where it may stay for long."""
+        if state is not JobState.QUARANTINED:
+            self._stands = state
         if self._request.published:
             publish(tenant_of(self._request.job_id), state, Rung.HARDWARE.value)
 
@@ -81,6 +86,8 @@ class RemoteWait:
             self._stays_open,
             queues=self._request.queues,
         )
+        if self.quarantined:
+            self.publish(self._stands)
         self.quarantined = ""
         return done
 
@@ -104,17 +111,18 @@ class RemoteWait:
         )
 
     async def fetch(self, job: RemoteJob) -> ArtefactRef | None:
-        """The result of a completed job, however long the provider keeps it back.
+        """The result of a completed job, for as long as it is worth asking.
 
         None if there is none, or none that can be read.
         """
-        pause = FIRST_PAUSE
-        while True:
+        pause, until = FIRST_PAUSE, workflow.now() + KEPT
+        while (left := until - workflow.now()) > timedelta():
             try:
                 return await workflow.execute_activity_method(
                     CollectStep.collect,
                     job.provider_job_id,
                     task_queue=queue_of(CollectStep.collect, self._request.queues),
+                    schedule_to_close_timeout=left,
                     start_to_close_timeout=ONE_ATTEMPT,
                     heartbeat_timeout=HEARTBEAT,
                     retry_policy=RETRY,
@@ -125,6 +133,7 @@ class RemoteWait:
                     return None
             await self._stays_open(pause, "")
             pause = min(2 * pause, LONGEST_PAUSE)
+        return None
 
     async def follow(self, layer: Layer, job: RemoteJob) -> Followed:
         """See the job through a layer.

@@ -131,12 +131,14 @@ class SettleInput(Contract):
     was served.
     ``hold`` is the key of the reservation; empty where there is none. ``unsent`` says that nothing
     was ever sent under the tag. ``decided_by`` is the person whose word on the jobs is final.
-    ``since`` is when the settling began.
+    ``since`` is when the settling began. ``booked`` says that these jobs and charges are in the
+    books already, and complete.
     """
 
     job_id: str
     run_id: str
     hold: str = ""
+    booked: bool = False
     unsent: bool = False
     decided_by: str = ""
     since: datetime | None = None

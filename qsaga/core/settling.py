@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from qsaga.core.contract import ArtefactRef
-from qsaga.core.ports import RemoteJob
-from qsaga.core.remote_steps import SettleInput, Submitted
+from qsaga.core.ports import Charge, RemoteJob
+from qsaga.core.remote_steps import Settled, SettleInput, Submitted
 from qsaga.core.runs import RunRequest
 
 
@@ -58,4 +58,35 @@ def with_late(given: SettleInput, request: RunRequest, late: ArtefactRef | None)
             "model": request.model,
             "reduction": request.reduction,
         }
+    )
+
+
+def booked_before(given: SettleInput, settled: Settled | None, since: datetime) -> SettleInput:
+    """The account once more, with the charges that are booked: nobody is asked for them again.
+
+    Args:
+        given: as it was settled.
+        settled: what came of that.
+        since: when this settling begins.
+    """
+    again = given.model_copy(update={"since": since})
+    if settled is None or not settled.charges:
+        return again
+    jobs = {charge.provider_job_id: _charged(charge) for charge in settled.charges}
+    own = {job.provider_job_id for job in given.jobs}
+    return again.model_copy(
+        update={
+            "booked": True,
+            "jobs": tuple(job for key, job in jobs.items() if key in own),
+            "extras": tuple(job for key, job in jobs.items() if key not in own),
+        }
+    )
+
+
+def _charged(charge: Charge) -> RemoteJob:
+    return RemoteJob(
+        provider_job_id=charge.provider_job_id,
+        backend=charge.backend,
+        state=charge.state,
+        quantum_seconds=charge.cost.quantum_seconds,
     )

@@ -90,10 +90,10 @@ def closing_seconds(budgets: Budgets, left: float) -> float:
     """Seconds in which an answer may be written down when ``left`` seconds remain to the deadline.
 
     A tenth of the deadline, at most 1 s, is left to hand it over. An answer that comes so late
-    that this is gone has half of what was kept.
+    that this is gone has four fifths of what was kept.
     """
     over = min(1.0, budgets.seconds(Layer.DEADLINE) / 10)
-    return max(left - over, closing_reserve(budgets) / 2)
+    return max(left - over, 0.8 * closing_reserve(budgets))
 
 
 def fallback_reserve(budgets: Budgets, fallback: Layer | None) -> float:

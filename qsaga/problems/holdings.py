@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -103,12 +104,14 @@ def improved(on: Market, units: Sequence[int]) -> list[int]:
     """A portfolio that no exchange of an asset and no shift of a unit improves."""
     found = np.array(units, dtype=np.float64)
     risk, gain = on.risk, on.gain
-    least = 1e-9 * (float(np.max(np.abs(risk))) + float(np.max(np.abs(gain))))
     while True:
         pull = gain + 2 * risk @ found
+        # What a change may be off by as it is computed, so that the search ends.
+        sizes = np.abs(gain) + 2 * np.abs(risk) @ found + 2 * np.diag(risk)
+        least = 4 * (len(found) + 4) * UNIT * (sizes[None, :] + sizes[:, None])
         all_of, one = found[:, None], np.ones((len(found), 1))
         free, open_ = found[None, :] == 0, (found[None, :] > 0) & (found[None, :] < on.most)
-        best = (-least, 0, 0, 0.0)
+        best = (0.0, 0, 0, 0.0)
         for amount, allowed in (
             (all_of, (all_of > 0) & free),
             (one, (all_of > 1) & open_ & ~np.eye(len(found), dtype=np.bool_)),
@@ -117,7 +120,7 @@ def improved(on: Market, units: Sequence[int]) -> list[int]:
             change = amount * (pull[None, :] - pull[:, None]) + amount**2 * (
                 np.diag(risk)[:, None] + np.diag(risk)[None, :] - 2 * risk
             )
-            change = np.where(allowed, change, np.inf)
+            change = np.where(allowed & (change < -least * amount**2), change, np.inf)
             row, column = divmod(int(np.argmin(change)), len(found))
             best = min(best, (float(change[row, column]), row, column, float(amount[row, 0])))
         _, row, column, moved = best
@@ -134,16 +137,17 @@ def lower_bound(on: Market) -> float:
     objective is convex, so each of its tangents bounds it from below. What it lacks of that, as
     tables whose digits were cut off may, is taken off.
     """
-    off = rounding(on) + _concave(on)
+    off = _rounding(on) + _concave(on)
     limit = np.full(len(on.expected), float(on.most))
     at = _cheapest(on.gain, limit, on.units)
     best = -math.inf
     for _ in range(ROUNDS):
         slope = on.gain + 2 * on.risk @ at
         towards = _cheapest(slope, limit, on.units) - at
-        if not towards.any() and np.count_nonzero(at) == on.choose:
-            # The best of all is whole units of the right number of assets.
-            return on.worth([round(count) for count in at]) - off
+        if not towards.any() and np.count_nonzero(at) == on.choose and _is_best(on, at):
+            # The best of all is whole units of the right number of assets: the very number that
+            # its objective is, for only what is equal to a bound is proven.
+            return on.worth([round(count) for count in at]) - _concave(on)
         worth = float(at @ on.risk @ at + on.gain @ at)
         best = max(best, worth + float(slope @ towards))
         curve = float(towards @ on.risk @ towards)
@@ -155,8 +159,19 @@ def lower_bound(on: Market) -> float:
     return float(f"{best - 2 * off - 1e-8 * abs(best):.9g}")
 
 
-def rounding(on: Market) -> float:
-    """What an objective, or a tangent of it, is off by at most as it is computed.
+def _is_best(on: Market, at: Floats) -> bool:
+    """Whether no tangent at whole units falls anywhere, without rounding."""
+    held = [(int(place), Fraction(at[place])) for place in np.flatnonzero(at)]
+    slopes = [
+        Fraction(gain) + 2 * sum(Fraction(row[place]) * count for place, count in held)
+        for gain, row in zip(on.gain, on.risk, strict=True)
+    ]
+    dearest = max(slopes[place] for place, _ in held)
+    return all(slope >= dearest for slope, count in zip(slopes, at, strict=True) if count < on.most)
+
+
+def _rounding(on: Market) -> float:
+    """What a tangent of the objective is off by at most as it is computed.
 
     A tangent is a few products of a table and a vector; that a table is convex is known from its
     eigenvalues, which are off by the size of the table times a rounding error.

@@ -14,7 +14,6 @@ from pydantic_core import PydanticCustomError
 
 from qsaga.problems import drawing, holdings
 from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, listing
-from qsaga.problems.exact import Sums
 from qsaga.problems.graphs import check_names
 from qsaga.problems.holdings import Market
 from qsaga.problems.portfolio_files import ORLIB_PORTFOLIO, RETURNS_CSV
@@ -248,9 +247,6 @@ class Portfolio(ProblemType[PortfolioInput, Holding]):
     def bound(self, given: PortfolioInput) -> float:
         """That of portfolios with any number of assets and any parts of units."""
         return holdings.lower_bound(market(given))
-
-    def sums(self, given: PortfolioInput) -> Sums:
-        return Sums(off=2 * holdings.rounding(market(given)))
 
     def explain(self, given: PortfolioInput, solution: Holding) -> str:
         on = market(given)

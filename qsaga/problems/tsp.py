@@ -114,6 +114,16 @@ def distances(given: TspInput) -> Floats:
 
 
 @lru_cache(maxsize=8)
+def _greedy(given: TspInput) -> Stops | None:
+    # Kept: each sample that cannot be repaired asks for it.
+    for start in range(len(given.names)):
+        tour = tours.nearest_neighbour(closed(given), start)
+        if math.isfinite(tours.length(distances(given), tour)):
+            return _stops(given, tour)
+    return None
+
+
+@lru_cache(maxsize=8)
 def closed(given: TspInput) -> Floats:
     """Distances with a dear one for each missing road.
 
@@ -259,11 +269,7 @@ class Tsp(ProblemType[TspInput, Stops]):
 
     def baseline(self, given: TspInput) -> Stops | None:
         """Nearest neighbour from the first city; from the next one where that meets a gap."""
-        for start in range(len(given.names)):
-            solution = _stops(given, tours.nearest_neighbour(closed(given), start))
-            if self.feasible(given, solution):
-                return solution
-        return None
+        return _greedy(given)
 
     def bound(self, given: TspInput) -> float:
         """The one-tree bound, or for directed distances that of the assignment problem."""

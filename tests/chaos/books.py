@@ -29,7 +29,7 @@ def books(url: str) -> dict[str, Any]:
     )
     paid = _rows(url, "SELECT provider_job_id, quantum_seconds, money FROM charges")
     ((money,),) = _rows(
-        url, "SELECT coalesce(sum(spent), 0) FROM ledger_accounts WHERE unit = 'USD'"
+        url, "SELECT coalesce(sum(spent), 0) FROM ledger_accounts WHERE unit = 'money'"
     )
     waiting = _rows(
         url, "SELECT run_id FROM runs WHERE quarantined IS NOT NULL AND resolution IS NULL"

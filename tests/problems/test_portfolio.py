@@ -208,3 +208,20 @@ def test_malformed_files(tmp_path: Path, name: str, text: str, line: int, proble
         read_problem(path, "portfolio", kind)
     assert caught.value.field == f"{path}:{line}"
     assert problem in caught.value.problem
+
+
+def test_an_asset_that_nobody_holds_does_not_make_a_proof() -> None:
+    """A return of minus a million is far from those of the others, whose differences count."""
+    returns = [0.001] * 12
+    returns[3], returns[4], returns[7] = 0.01, 0.009999, -1e6
+    data: dict[str, Any] = {
+        "assets": [[f"a{place}", value] for place, value in enumerate(returns)],
+        "covariance": (np.eye(12) * 1e-9).tolist(),
+        "choose": 1,
+        "risk_aversion": 0.0,
+    }
+    on = market(parsed(data))
+    best, second = ([int(place == held) for place in range(12)] for held in (3, 4))
+    assert holdings.lower_bound(on) == on.worth(best) < on.worth(second)
+    assert KIND.sums(parsed(data)).of(on.worth(second)) == 0.0
+    assert holdings.improved(on, second) == best

@@ -14,6 +14,7 @@ from adapters.aer import AerSimulator
 from adapters.annealing import steepest_descent
 from adapters.circuits import QiskitCircuitReader
 from adapters.ibm import IBMRecompiler
+from adapters.ideal import ExactDistributions
 from adapters.qaoa import QaoaBuilder
 from adapters.reduction import RoofDuality
 from ibm_quantum_emulator.process import EmulatorProcess
@@ -106,6 +107,7 @@ async def made_again(stack: Stack, result: JobResult) -> Any:
         AerSimulator(),
         steepest_descent,
         software,
+        ExactDistributions(),
         RoofDuality(),
     )
     return await reproducer.reproduce(await stack.record(result.job_id))
