@@ -97,31 +97,18 @@ def is_assignment(chosen: Chosen) -> bool:
     return all(len(places) == 1 for places in chosen) and len(set(chosen)) == len(chosen)
 
 
-def cheapest_assignment(costs: Floats) -> tuple[float, list[int]]:
-    """The least sum of costs, one in each row and column, and the column of each row.
-
-    The shortest augmenting path method with potentials (Jonker and Volgenant 1987,
-    doi:10.1007/BF02278710), O(n**3).
-
-    Args:
-        costs: finite, shape (n, n).
-    """
-    places, _ = _assigned(costs)
-    return float(sum(costs[row, place] for row, place in enumerate(places))), places
-
-
 def least_assignment(costs: list[list[int]]) -> int:
     """What no sum of whole costs, one in each row and column, is below.
 
-    The dual of ``cheapest_assignment``: whatever is taken off the columns, the least that is left
-    of each row must be paid beside it. So it holds whatever rounding does to what is taken off,
-    and it is the least sum itself where the costs come to less than ``EXACT_BITS`` bits.
+    Whatever is taken off the columns, the least that is left of each row must be paid beside it:
+    the dual. So it holds whatever rounding does to what is taken off, and it is the least sum
+    itself where the costs come to less than ``EXACT_BITS`` bits.
     """
     total = 0
     while True:
         bits = max(abs(cost) for row in costs for cost in row).bit_length()
         unit = 1 << max(0, bits - EXACT_BITS)
-        _, prices = _assigned(np.array([[cost / unit for cost in row] for row in costs]))
+        prices = _prices(np.array([[cost / unit for cost in row] for row in costs]))
         columns = [int(Fraction(price) * unit) for price in prices.tolist()]
         left = [[c - price for c, price in zip(row, columns, strict=True)] for row in costs]
         total += sum(columns) + sum(map(min, left))
@@ -131,8 +118,12 @@ def least_assignment(costs: list[list[int]]) -> int:
         costs = [[min(cost - min(row), 1 << EXACT_BITS - 1) for cost in row] for row in left]
 
 
-def _assigned(costs: Floats) -> tuple[list[int], Floats]:
-    """The column of each row, and what is taken off each column. Shape (n,)."""
+def _prices(costs: Floats) -> Floats:
+    """What is taken off each column where the sum is least. Shape (n,).
+
+    The shortest augmenting path method with potentials (Jonker and Volgenant 1987,
+    doi:10.1007/BF02278710), O(n**3).
+    """
     size = len(costs)
     rows, columns = np.zeros(size + 1), np.zeros(size + 1)
     owner, before = [size] * (size + 1), [size] * (size + 1)
@@ -156,10 +147,7 @@ def _assigned(costs: Floats) -> tuple[list[int], Floats]:
         while column != size:
             owner[column] = owner[before[column]]
             column = before[column]
-    found = [0] * size
-    for place in range(size):
-        found[owner[place]] = place
-    return found, columns[:size]
+    return columns[:size]
 
 
 def placed(chosen: Chosen) -> list[int | None]:

@@ -131,7 +131,8 @@ class ProblemType(ABC, Generic[Input, Solution]):
         """What objectives and ``bound``, as computed, may be off by.
 
         An answer is proven optimal where it is off the bound by no more than that. As long as a
-        problem says nothing of it, only equal values count.
+        problem says nothing of it, only values equal to its own bound count, and with a solver's
+        proof those that the model's rounding, up to a billionth, leaves open.
         """
         return Sums()
 
