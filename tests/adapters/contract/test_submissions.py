@@ -108,8 +108,9 @@ async def test_a_job_that_is_accepted_after_the_caller_gave_up_is_found(tmp_path
     assert [job.provider_job_id for job in found] == account.service.jobs()
 
 
-async def test_a_submission_that_is_given_up_before_it_begins_is_not_sent(tmp_path: Path) -> None:
-    account = Account(tmp_path, seconds=0.5)
+async def test_a_submission_that_is_given_up_before_it_begins_is_not_sent(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     isa = await account.provider.compile(to_qpy(coin()), "acme_line", 7, SAMPLE)
     answers, passed = threading.Event(), threading.Event()
 
@@ -118,8 +119,10 @@ async def test_a_submission_that_is_given_up_before_it_begins_is_not_sent(tmp_pa
         passed.set()
 
     account.raises["options"] = slow
-    with pytest.raises(TransientProviderError, match="given up"):
-        await account.provider.submit(isa.qpy, isa.facts.layout, "acme_line", SAMPLE, KEY)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(account.provider, "_seconds", 0.5)
+        with pytest.raises(TransientProviderError, match="given up"):
+            await account.provider.submit(isa.qpy, isa.facts.layout, "acme_line", SAMPLE, KEY)
     del account.raises["options"]
     answers.set()
     assert await asyncio.to_thread(passed.wait, 10)
