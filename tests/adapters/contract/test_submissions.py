@@ -90,13 +90,16 @@ def held(answers: threading.Event) -> None:
     answers.wait(30)
 
 
-async def test_a_job_that_is_accepted_after_the_caller_gave_up_is_found(tmp_path: Path) -> None:
-    account = Account(tmp_path, seconds=0.5)
+async def test_a_job_that_is_accepted_after_the_caller_gave_up_is_found(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = threading.Event()
     account.raises["accepted"] = lambda: held(answers)
     isa = await account.provider.compile(to_qpy(coin()), "acme_line", 7, SAMPLE)
-    with pytest.raises(Undecided, match=r"given up after 0\.5 s"):
-        await account.provider.submit(isa.qpy, isa.facts.layout, "acme_line", SAMPLE, KEY)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(account.provider, "_seconds", 0.5)
+        with pytest.raises(Undecided, match=r"given up after 0\.5 s"):
+            await account.provider.submit(isa.qpy, isa.facts.layout, "acme_line", SAMPLE, KEY)
     with pytest.raises(Undecided, match="begun"):
         await account.provider.submit(isa.qpy, isa.facts.layout, "acme_line", SAMPLE, KEY)
     answers.set()
