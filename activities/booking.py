@@ -66,7 +66,7 @@ async def settle_hold(
     spent = Amounts.hardware(total)
     seconds, money = spent.quantum_seconds, spent.money
     for one in await ledger.reservations(job_id):
-        if one.key != hold and one.key.partition("#")[0] == run_id:
+        if one.key != hold and one.owner == run_id:
             seconds -= one.spent.quantum_seconds
             money -= one.spent.money if one.currency == total.currency else 0
     await ledger.settle(

@@ -152,11 +152,7 @@ class Found:
         record = await self._records.get(owner)
         own = {run.provider_job_id for run in await self._records.booked(self._provider.name, tag)}
         charges = [c for c in (record.charges if record else ()) if c.provider_job_id in own]
-        holds = [
-            one.key
-            for one in await self._ledger.reservations(owner)
-            if one.key.partition("#")[0] == tag
-        ]
+        holds = [one.key for one in await self._ledger.reservations(owner) if one.owner == tag]
         if not holds and not charges:
             return
         # The last one stands for the run: what the others booked is taken off.

@@ -106,11 +106,11 @@ class Reconciling:
 
     async def _orphans(self) -> tuple[Reservation, ...]:
         """What is held although neither the job nor the workflow that it is held for is at work."""
-        found = []
-        for held in await self._ledger.held():
-            owner = held.key.partition("#")[0]
-            if not await self._working(held.job_id) and not await self._working(owner):
-                found.append(held)
+        found = [
+            held
+            for held in await self._ledger.held()
+            if not await self._working(held.job_id) and not await self._working(held.owner)
+        ]
         # One that ended meanwhile has settled what was held for it.
         still = {held.key for held in await self._ledger.held()} if found else set()
         return tuple(held for held in found if held.key in still)
@@ -216,8 +216,8 @@ class Reconciling:
         repairs = []
         still = {held.key for held in await self._ledger.held()} if orphans else set()
         for held in orphans:
-            owner = held.key.partition("#")[0]
-            if owner in kept or await self._working(owner) or await self._working(held.job_id):
+            owners = (held.owner, held.job_id)
+            if held.owner in kept or any([await self._working(one) for one in owners]):
                 continue
             why = "neither job nor run is at work" if held.key in still else "its account is closed"
             text = f"reservation {held.key} released: {why}"
@@ -231,9 +231,12 @@ class Reconciling:
     async def _give_back(self, held: Reservation, at: datetime) -> None:
         """Release it; or settle it, where it is that of a job whose end was written down alone."""
         of_job = {"tenant": held.tenant, "job_id": held.job_id}
-        if _is_own(held) and (record := await self._records.get(held.job_id)) is not None:
+        if (
+            held.owner == held.job_id
+            and (record := await self._records.get(held.job_id)) is not None
+        ):
             kept = await self._ledger.reservations(held.job_id)
-            booked = any(_is_own(one) and one.state == "settled" for one in kept)
+            booked = any(one.owner == held.job_id and one.state == "settled" for one in kept)
             if record.result is not None and not booked:
                 cost = record.result.cost
                 spent = Amounts.classical(cost)
@@ -254,11 +257,6 @@ class Reconciling:
                 reason=repair.text,
             )
         )
-
-
-def _is_own(held: Reservation) -> bool:
-    """Whether it is the job's own, and not one of a run."""
-    return held.key.partition("#")[0] == held.job_id
 
 
 def _text(found: Reconciliation) -> str:

@@ -76,7 +76,11 @@ def payloads_in(message: Message) -> Iterator[Payload]:
 async def reference_in(
     payload: Payload, converter: DataConverter
 ) -> ExternalStorageReference | None:
-    """What a payload refers to; None where it is a payload itself."""
+    """What a payload refers to; None where it is a payload itself.
+
+    None too where it says that it refers and cannot be read: that came from outside, and nothing
+    is kept for it.
+    """
     if payload.metadata.get(ENCODED) == b"true" and converter.payload_codec is not None:
         inner = Payload()
         inner.CopyFrom(payload)
@@ -86,7 +90,12 @@ async def reference_in(
     metadata = payload.metadata
     if (metadata.get("encoding"), metadata.get("messageType")) != (b"json/protobuf", REFERENCE):
         return None
-    return json_format.Parse(payload.data, ExternalStorageReference(), ignore_unknown_fields=True)
+    try:
+        return json_format.Parse(
+            payload.data, ExternalStorageReference(), ignore_unknown_fields=True
+        )
+    except (json_format.ParseError, UnicodeDecodeError):
+        return None
 
 
 def driver_named(converter: DataConverter, name: str) -> StorageDriver | None:
@@ -100,10 +109,7 @@ async def delete_referenced(message: Message, converter: DataConverter, before: 
     """Delete what a message refers to and no workflow id owns; False where it cannot be reached."""
     gone = True
     for payload in payloads_in(message):
-        try:
-            reference = await reference_in(payload, converter)
-        except json_format.ParseError:  # it came from outside, and nothing is kept for it
-            continue
+        reference = await reference_in(payload, converter)
         if reference is None:
             continue
         driver = driver_named(converter, reference.driver_name)

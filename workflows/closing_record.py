@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
 REMOTE_TRY = timedelta(seconds=60)
 LATE = timedelta(seconds=1)
 """By so much the server may be late to say that an activity's time is up."""
-LEAST = timedelta(milliseconds=50)
+WORTH_A_TRY = timedelta(milliseconds=50)
 """With less there is no further try."""
 IN_TIME = "closed-in-time"
 """Marks the jobs that leave out a try for which there is no time; older ones made every try."""
@@ -34,10 +34,10 @@ async def kept(given: CloseInput, log: JobLog, seconds: float) -> JobResult:
     tries = ((_locally, timedelta()), (_locally, timedelta()), (_remotely, LATE))
     for number, (record, late) in enumerate(tries):
         left = until - workflow.now() - late
-        if number and left < LEAST and workflow.patched(IN_TIME):
+        if number and left < WORTH_A_TRY and workflow.patched(IN_TIME):
             break
         try:
-            before = await record(given, max(left, LEAST))
+            before = await record(given, max(left, WORTH_A_TRY))
             return given.result if before is None else log.closed(before)
         # A local activity's failure comes as it is, and not as an ActivityError: one that it
         # raised always, its time-out in a replay.

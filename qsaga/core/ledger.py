@@ -185,6 +185,11 @@ class Reservation(Contract):
     currency: Currency = "USD"
     at: datetime
 
+    @property
+    def owner(self) -> str:
+        """What it is held for: the name that ``hold_key`` was given."""
+        return self.key.partition("#")[0]
+
 
 class Shortage(Contract):
     """What is left of a unit that does not suffice."""

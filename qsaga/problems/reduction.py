@@ -15,7 +15,7 @@ from qsaga.core.contract import ArtefactRef
 from qsaga.core.errors import ResultUnusable, SolverError
 from qsaga.core.ports import ArtefactStore
 from qsaga.core.reduction import Reduction
-from qsaga.problems.base import Bits
+from qsaga.problems.base import Bits, distinct
 from qsaga.problems.polish import energies
 from qsaga.problems.proofs import WholeModel, whole
 from qsaga.problems.roof import library, persistent
@@ -119,7 +119,7 @@ def joined(model: dimod.BinaryQuadraticModel, bits: Bits, reduction: Reduction) 
     place = {name: column for column, name in enumerate(model.variables)}
     left = smaller(model, reduction)
     # Sorted: which of equal parts is taken must not depend on the order of the counts.
-    rows = np.unique(bits, axis=0)
+    rows = distinct(bits)
     best = rows[:1].copy()
     for component in reduction.components:
         columns = [place[name] for name in component]

@@ -25,7 +25,7 @@ from qsaga.core.results import (
     Quality,
     SampleAnswer,
 )
-from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType
+from qsaga.problems.base import Bits, Bools, Floats, ProblemInput, ProblemType, distinct
 from qsaga.problems.polish import Polisher, descend, energies
 from qsaga.problems.proofs import proof_of, rounding
 from qsaga.problems.reduction import JOINED, expanded, joined
@@ -134,7 +134,7 @@ def _optimise(
     feasible = kind.feasibles(given, samples.bits)
     # An infeasible sample takes part polished only: to repair it would be slow and find no more.
     pool = np.vstack([polisher(bqm, np.vstack([samples.bits, more])), samples.bits[feasible]])
-    solution = _best(kind, given, bqm, np.unique(pool, axis=0))
+    solution = _best(kind, given, bqm, distinct(pool))
     if solution is None:
         raise ResultUnusable("no feasible answer found: no sample can be repaired to one")
     value = kind.objective(given, solution)

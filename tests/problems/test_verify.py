@@ -23,6 +23,7 @@ from qsaga.core.results import (
     SampleAnswer,
 )
 from qsaga.problems import registry
+from qsaga.problems.base import distinct
 from qsaga.problems.polish import descend
 from qsaga.problems.verify import CIRCUIT_RESULT, SAMPLE_SET, dump_model, verify
 from tests.problems.strategies import everything, problems
@@ -206,3 +207,15 @@ def test_a_thousand_samples_of_a_hundred_variables() -> None:
     assert answer.quality.objective == pytest.approx(slow.quality.objective, rel=0.05)
     assert slow.quality.histogram is not None
     assert len(slow.quality.histogram.counts) <= 30
+
+
+@given(st.integers(0, 40), st.integers(1, 150), st.integers(0, 2**32 - 1))
+def test_distinct_rows_are_those_of_numpy(rows: int, columns: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    few = generator.integers(0, 2, (rows, columns), dtype=np.int8)
+    bits = np.vstack([few, few[: rows // 2]])
+    assert np.array_equal(distinct(bits), np.unique(bits, axis=0))
+
+
+def test_rows_without_columns_are_one() -> None:
+    assert distinct(np.zeros((3, 0), dtype=np.int8)).shape == (1, 0)

@@ -16,12 +16,12 @@ from temporalio.service import RPCError
 
 from qsaga.client import JobHandle
 from qsaga.core.approval import DECIDE, ApprovalDecision, Verdict
-from qsaga.core.attributes import PAYLOAD_HASH, STATE
+from qsaga.core.attributes import STATE
 from qsaga.core.errors import KeyConflict, QsagaError
 from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, Transition
-from qsaga.core.runs import GIVE_UP, LOOK, QUANTUM_JOB, RUN_REPORTED, RunReport
+from qsaga.core.runs import GIVE_UP, LOOK, RUN_REPORTED, RunReport
 from qsaga.core.sessions import session_id
 from qsaga.core.states import JobState
 from tests.support.failed_tasks import failed_tasks, faults
@@ -112,13 +112,7 @@ class Batch:
         await tenant(self._stack, "poor", quantum_seconds=10, when_spent="fallback")
 
     async def _start(self, request: JobRequest) -> None:
-        await self._stack.temporal.start_workflow(
-            QUANTUM_JOB,
-            request,
-            id=request.job_id,
-            task_queue=self._stack.settings.temporal.task_queue,
-            memo={PAYLOAD_HASH: request.payload_hash()},
-        )
+        await self._stack.begin(request)
 
     def _tag(self, job_id: str, number: int) -> str:
         return submission_tag(self._stack.settings.deployment, job_id, number)

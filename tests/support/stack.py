@@ -20,9 +20,11 @@ import worker
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.client import JobHandle, QsagaClient
 from qsaga.connection import register_search_attributes
+from qsaga.core.attributes import PAYLOAD_HASH
 from qsaga.core.jobs import JobRequest
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult
+from qsaga.core.runs import QUANTUM_JOB
 from qsaga.payloads import data_converter, header_codec
 from qsaga.settings import IBMSettings, Settings, TemporalSettings
 from tests.support.databases import put_at_head
@@ -80,6 +82,18 @@ class Stack:
     async def run(self, request: JobRequest) -> JobResult:
         """Start and wait, time skipping where the server can."""
         return await self.result(await self.client.start(request))
+
+    async def begin(self, request: JobRequest, **terms: Any) -> JobHandle:
+        """Start it without planning it first, as the client would: what comes meets the job."""
+        await self.temporal.start_workflow(
+            QUANTUM_JOB,
+            request,
+            id=request.job_id,
+            task_queue=self.settings.temporal.task_queue,
+            memo={PAYLOAD_HASH: request.payload_hash()},
+            **terms,
+        )
+        return self.client.job(request.job_id)
 
     async def result(self, handle: JobHandle) -> JobResult:
         """Wait for the end of a job."""

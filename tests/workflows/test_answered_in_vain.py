@@ -21,9 +21,8 @@ from activities import answering
 from composition import workers
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.client import JobHandle
-from qsaga.core.attributes import PAYLOAD_HASH
 from qsaga.core.results import JobResult
-from qsaga.core.runs import GIVE_UP, QUANTUM_JOB
+from qsaga.core.runs import GIVE_UP
 from qsaga.core.sessions import LEAVE
 from qsaga.core.states import JobState
 from qsaga.problems.verify import verify
@@ -109,12 +108,8 @@ async def test_the_job_hears_of_the_answer_and_of_its_end_at_once(
     stack: Crewed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = abilene()
-    await stack.temporal.start_workflow(
-        QUANTUM_JOB,
+    await stack.begin(
         request,
-        id=request.job_id,
-        task_queue=stack.settings.temporal.task_queue,
-        memo={PAYLOAD_HASH: request.payload_hash()},
         # So soon the server misses a task that was lost with its worker.
         task_timeout=timedelta(seconds=2),
     )

@@ -96,10 +96,10 @@ async def test_encoding_out_of_time_ends_the_job(dev: Stack) -> None:
 
 
 async def test_postprocessing_out_of_time_falls_back(dev: Stack) -> None:
-    # A hundred thousand distinct samples to polish: seconds.
-    workload = {"algorithm": {"depth": 1}, "shots": 150_000}
-    budgets = {"postprocess": 0.3, "solve": 0.3}
-    result = await dev.run(ring(20, 6, workload=workload, route="simulator", budgets=budgets))
+    # Hundreds of thousands of distinct samples to polish: seconds.
+    workload = {"algorithm": {"depth": 1}, "shots": 400_000}
+    budgets = {"postprocess": 0.6, "solve": 0.3}
+    result = await dev.run(ring(22, 6, workload=workload, route="simulator", budgets=budgets))
     assert result.state is JobState.DEGRADED
     assert result.attempts[0].rung is Rung.SIMULATOR
     assert (result.attempts[0].outcome, result.attempts[0].layer) == (

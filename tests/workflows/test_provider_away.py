@@ -10,11 +10,9 @@ import pytest
 
 from activities.enquiry import offered
 from adapters.ibm._wire import GET_ATTEMPTS
-from qsaga.core.attributes import PAYLOAD_HASH
 from qsaga.core.errors import PermanentProviderError, TransientProviderError
 from qsaga.core.facts import BackendFacts
 from qsaga.core.results import JobResult
-from qsaga.core.runs import QUANTUM_JOB
 from qsaga.core.states import JobState, Layer, Rung
 from tests.support.stack import Stack, abilene, bell
 
@@ -40,13 +38,7 @@ async def test_an_outage_of_a_second_costs_a_second_and_not_the_hardware(dev: St
     dev.emulator.control.set_plan({"do": "outage", "on": "backends", "count": 2 * GET_ATTEMPTS})
     request = bell(route="hardware")
     # The client would plan the job first, and meet the outage in its place.
-    await dev.temporal.start_workflow(
-        QUANTUM_JOB,
-        request,
-        id=request.job_id,
-        task_queue=dev.settings.temporal.task_queue,
-        memo={PAYLOAD_HASH: request.payload_hash()},
-    )
+    await dev.begin(request)
     result = await dev.result(dev.client.job(request.job_id))
     assert result.state is JobState.COMPLETED
     assert result.provenance is not None and result.provenance.source is Rung.HARDWARE

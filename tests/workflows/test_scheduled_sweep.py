@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from ibm_quantum_emulator.process import EmulatorProcess
+from qsaga.claims import REFERENCE
 from qsaga.core.jobs import JobRequest
 from qsaga.core.operations import Sweep
+from qsaga.core.runs import GIVE_UP
 from tests.support.scheduled import (
     LONG,
     deployment,
@@ -30,6 +33,10 @@ from tests.support.scheduled import (
 from tests.support.stack import Stack, abilene
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+
+UNREADABLE = RawValue(
+    Payload(metadata={"encoding": b"json/protobuf", "messageType": REFERENCE}, data=b"{,")
+)
 
 TABLES = (
     *("late_results", "charges", "runs", "transitions", "attempts", "timings", "approvals"),
@@ -90,6 +97,8 @@ async def test_files_that_nobody_refers_to_are_deleted(
         needed = files_of(folder)
         emulator.control.set_queue(5, LONG)
         dead, dead_run = await queued(two, _edges("dead"))
+        # A reference that cannot be read refers to nothing, and holds nothing up.
+        await two.temporal.get_workflow_handle(dead.job_id).signal(GIVE_UP, UNREADABLE)
         await terminate(two, dead.job_id, dead_run)
         left = files_of(folder) - needed
         assert {path.relative_to(folder).parts[0] for path in left} == {"artefacts", "payloads"}
