@@ -11,13 +11,13 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.booking import settle_hold
-from activities.restoring import restore
-from qsaga.core.archive import Archive, HeldLoop, HeldRun
+from activities.restoring import restore, restore_loop
+from qsaga.core.archive import Archive, HeldRun
 from qsaga.core.caching import WorkCache
 from qsaga.core.errors import KeyConflict, NoSuchJob, PolicyRefused
 from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Ledger
-from qsaga.core.loop_records import LoopOpening, LoopRecords
+from qsaga.core.loop_records import LoopRecords
 from qsaga.core.loop_rules import is_loop, loop_of, points_of
 from qsaga.core.operations import OperationReport
 from qsaga.core.ports import ArtefactStore
@@ -153,24 +153,12 @@ class Keeping:
                 troubles.append(str(error))
         async for loop in archive.loops():
             try:
-                await self._rebuild_loop(loop)
+                await restore_loop(loop, self._loops)
                 loops += 1
             except KeyConflict as error:
                 troubles.append(str(error))
         text = f"{jobs} jobs, {runs} hardware runs and {loops} loops are written"
         return OperationReport(kind="rebuild", text="; ".join((text, *troubles)))
-
-    async def _rebuild_loop(self, loop: HeldLoop) -> None:
-        await self._loops.open(
-            LoopOpening(
-                loop_id=loop.loop_id,
-                tenant=loop.request.tenant,
-                payload_hash=loop.request.payload_hash(),
-                at=loop.began,
-            )
-        )
-        if loop.result is not None:
-            await self._loops.close(loop.result)
 
     async def _rebuild_run(self, run: HeldRun, at: datetime) -> None:
         request = run.request

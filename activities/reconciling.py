@@ -12,13 +12,15 @@ from temporalio.client import Client
 from temporalio.exceptions import FailureError
 
 from activities.found import Accounted, Found, Repair
-from activities.restoring import restore
+from activities.restoring import restore, restore_loop
 from activities.sessions import Sessions
 from activities.survey import Surveyor, exact
-from qsaga.core.archive import Archive
+from qsaga.core.archive import Archive, HeldLoop
 from qsaga.core.errors import ProviderError, QsagaError
 from qsaga.core.jobs import tenant_of
 from qsaga.core.ledger import Amounts, Ledger, Reservation
+from qsaga.core.loop_records import LoopRecords
+from qsaga.core.loop_rules import is_loop
 from qsaga.core.operations import OperationReport, Reconcile, Reconciliation
 from qsaga.core.oversight import OperateInput
 from qsaga.core.ports import QuantumProvider
@@ -44,6 +46,7 @@ class Reconciling:
         self,
         provider: QuantumProvider | None,
         records: JobRecords,
+        loops: LoopRecords,
         ledger: Ledger,
         audit: AuditLog,
         archive: Callable[[Client], Archive],
@@ -51,7 +54,7 @@ class Reconciling:
         sessions: Sessions | None,
         found: Found | None,
     ) -> None:
-        self._records, self._ledger = records, ledger
+        self._records, self._loops, self._ledger = records, loops, ledger
         self._audit, self._archive = audit, archive
         self._sessions, self._found = sessions, found
         self._surveyor = Surveyor(provider, records, ledger, deployment)
@@ -61,6 +64,7 @@ class Reconciling:
         survey = await self._surveyor.look(given.at, wanted.days)
         orphans = await self._orphans()
         lost, unwritten = await self._ended()
+        unwritten += await self._ended_loops()
         repairs: list[Repair] = []
         released: tuple[str, ...] = ()
         left = [*survey.untold]
@@ -130,29 +134,48 @@ class Reconciling:
             tuple(job_id for job_id in unwritten if job_id in still),
         )
 
+    async def _ended_loops(self) -> tuple[str, ...]:
+        """Loops that have ended with a result and without its record.
+
+        One that was ended from outside may be begun again: it finds what its jobs have measured.
+        """
+        archive = self._archive(activity.client())
+        found = [name for name in await self._loops.at_work() if await archive.completed(name)]
+        still = set(await self._loops.at_work()) if found else set()
+        return tuple(name for name in found if name in still)
+
     async def _write_down(
         self, given: OperateInput, unwritten: tuple[str, ...]
     ) -> tuple[list[Repair], list[str]]:
-        """Write what Temporal holds of the jobs; it forgets them when its retention ends.
+        """Write what Temporal holds of jobs and loops; it forgets them when its retention ends.
 
         Returns what was done, and why some could not be written.
         """
         done: list[Repair] = []
         unread: list[str] = []
-        for job_id in unwritten:
+        for name in unwritten:
+            what = f"{'loop' if is_loop(name) else 'job'} {name}"
             try:
-                job = await self._archive(activity.client()).job(job_id)
-                if job is None or job.result is None:
-                    continue
-                await restore(job, self._records, self._ledger)
+                state = await self._restored(name)
             except UNREADABLE as error:
-                unread.append(f"job {job_id}: what it ended with cannot be written down: {error}")
+                unread.append(f"{what}: what it ended with cannot be written down: {error}")
                 continue
-            text = f"job {job_id} written down as {job.result.state}: so it had ended"
-            repair = Repair(job_id, job_id, text)
-            await self._note(given, repair)
-            done.append(repair)
+            if state is not None:
+                repair = Repair(name, name, f"{what} written down as {state}: so it had ended")
+                await self._note(given, repair)
+                done.append(repair)
         return done, unread
+
+    async def _restored(self, name: str) -> JobState | None:
+        archive = self._archive(activity.client())
+        held = await (archive.loop(name) if is_loop(name) else archive.job(name))
+        if held is None or held.result is None:
+            return None
+        if isinstance(held, HeldLoop):
+            await restore_loop(held, self._loops)
+        else:
+            await restore(held, self._records, self._ledger)
+        return held.result.state
 
     async def _close(self, given: OperateInput, job_id: str) -> Repair | None:
         record = await self._records.get(job_id)

@@ -1,10 +1,11 @@
-"""Writing a job down from what Temporal holds of it."""
+"""Writing a job or a loop down from what Temporal holds of it."""
 
 from __future__ import annotations
 
-from qsaga.core.archive import HeldJob
+from qsaga.core.archive import HeldJob, HeldLoop
 from qsaga.core.contract import ArtefactRef
 from qsaga.core.ledger import Amounts, Ledger, hold_key
+from qsaga.core.loop_records import LoopOpening, LoopRecords
 from qsaga.core.records import JobOpening, JobRecords
 
 
@@ -38,3 +39,21 @@ async def restore(job: HeldJob, records: JobRecords, ledger: Ledger) -> None:
         job_id=job.job_id,
         currency=result.cost.currency,
     )
+
+
+async def restore_loop(loop: HeldLoop, loops: LoopRecords) -> None:
+    """Its row, and how it ended if it has; what is there stands.
+
+    Raises:
+        KeyConflict: the row is of another payload, or its content was deleted on request.
+    """
+    await loops.open(
+        LoopOpening(
+            loop_id=loop.loop_id,
+            tenant=loop.request.tenant,
+            payload_hash=loop.request.payload_hash(),
+            at=loop.began,
+        )
+    )
+    if loop.result is not None:
+        await loops.close(loop.result)

@@ -93,17 +93,27 @@ class TemporalArchive:
             if request is not None:
                 yield HeldRun(request=request, report=await self._result(execution, RunReport))
 
+    async def loop(self, loop_id: str) -> HeldLoop | None:
+        """A loop that runs or has ended with a result."""
+        described = await self._described(loop_id)
+        return await self._loop(described) if described and described.status in HELD else None
+
     async def loops(self) -> AsyncIterator[HeldLoop]:
         """All loops that run or have ended with a result, oldest first."""
         async for execution in self._listed(HYBRID_LOOP):
-            given = await self._input(execution, LoopInput)
-            if given is not None:
-                yield HeldLoop(
-                    loop_id=execution.id,
-                    began=given.carry.began if given.carry else execution.start_time,
-                    request=given.request,
-                    result=await self._result(execution, LoopResult),
-                )
+            if (loop := await self._loop(execution)) is not None:
+                yield loop
+
+    async def _loop(self, execution: WorkflowExecution) -> HeldLoop | None:
+        given = await self._input(execution, LoopInput)
+        if given is None:
+            return None
+        return HeldLoop(
+            loop_id=execution.id,
+            began=given.carry.began if given.carry else execution.start_time,
+            request=given.request,
+            result=await self._result(execution, LoopResult),
+        )
 
     async def _listed(self, kind: str) -> AsyncIterator[WorkflowExecution]:
         query = f"WorkflowType = '{kind}' AND TaskQueue = '{self._queue}'"

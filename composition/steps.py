@@ -143,6 +143,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
         reconciling=Reconciling(
             provider,
             kept.records,
+            kept.loops,
             kept.ledger,
             kept.audit,
             parts.archive,

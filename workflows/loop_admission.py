@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
@@ -110,12 +112,18 @@ class LoopGate:
         return None
 
     async def keep(self, result: LoopResult) -> None:
-        """Write down how the loop ended, if that is possible at all."""
+        """Write down how the loop ended, if that is possible without holding its answer up.
+
+        If it is not, the reconciliation does.
+        """
         if self.grant is None:
             return
+        seconds = self._time.closing(answered=result.answer is not None)
         try:
             await workflow.execute_activity_method(
-                CloseLoopStep.close_loop, result, schedule_to_close_timeout=REMOTE_TRY
+                CloseLoopStep.close_loop,
+                result,
+                schedule_to_close_timeout=min(timedelta(seconds=seconds), REMOTE_TRY),
             )
         except ActivityError as error:
             workflow.logger.warning("the end of %s is not kept: %s", result.loop_id, error.cause)

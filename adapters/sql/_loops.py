@@ -74,6 +74,12 @@ class SqlLoopRecords:
             row = await _row(connection, loop_id)
         return None if row is None else bool(row.guarded)
 
+    async def at_work(self) -> Sequence[str]:
+        """Loops that have not ended and are not forgotten, by id."""
+        query = select(loops.c.loop_id).where(loops.c.closed.is_(None), loops.c.forgotten.is_(None))
+        async with reading(self._engine) as connection:
+            return (await connection.scalars(query.order_by(loops.c.loop_id))).all()
+
     async def forget(self, loop_id: str, at: datetime) -> bool:
         """Delete what it said and answered; its key stays taken."""
         async with self._engine.begin() as connection:

@@ -57,6 +57,9 @@ class Archive(Protocol):
         Raises QsagaError, OSError or ValueError where what it said cannot be read.
         """
 
+    async def loop(self, loop_id: str) -> HeldLoop | None:
+        """A loop that runs or has ended with a result. Raises as ``job`` does."""
+
     def jobs(self) -> AsyncIterator[HeldJob]:
         """All jobs that run or have ended with a result."""
 

@@ -38,6 +38,9 @@ class LoopRecords(Protocol):
     async def guarded(self, loop_id: str) -> bool | None:
         """Whether it was admitted as a guarded one; None if it was not admitted."""
 
+    async def at_work(self) -> Sequence[str]:
+        """Loops that have not ended and are not forgotten, by id."""
+
     async def forget(self, loop_id: str, at: datetime) -> bool:
         """Delete what it said and answered; its key stays taken. Returns whether it was known."""
 

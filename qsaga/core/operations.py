@@ -219,8 +219,8 @@ class Difference(Contract):
 class Reconciliation(Contract):
     """The ledger beside the provider, in quantum seconds.
 
-    ``lost`` are the jobs that were ended from outside, ``unwritten`` those that ended with a result
-    and have no closing record.
+    ``lost`` are the jobs that were ended from outside, ``unwritten`` the jobs and loops that ended
+    with a result and have no closing record.
 
     ``account_consumed`` is what the provider says of the whole account, which other deployments
     may share; None where it does not say. ``repaired`` says what was done, a line for each thing;

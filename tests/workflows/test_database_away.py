@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.holding import HoldRun
 from activities.rungs import Cached, Take
 from adapters.annealing import NealSolver
-from adapters.sql import SqlJobRecords
+from adapters.sql import SqlJobRecords, SqlLoopRecords
 from ibm_quantum_emulator.process import EmulatorProcess
 from qsaga.core.approval import ApprovalDecision, Verdict
 from qsaga.core.jobs import JobRequest
@@ -24,6 +24,7 @@ from qsaga.core.results import JobResult
 from qsaga.core.states import JobState, Layer, Rung
 from qsaga.core.supplied import SuppliedAnswer
 from tests.support.ladders import answered, estimate, with_policy
+from tests.support.loops import loop
 from tests.support.people import reached
 from tests.support.scheduled import until
 from tests.support.stack import Stack, abilene, bell
@@ -136,6 +137,41 @@ async def test_a_locked_database_writes_the_answer_down_after_it_was_given(
 
     await until("the try that nobody waited for is through", closed)
     await written_down(dev, result)
+
+
+async def test_a_loop_that_cannot_be_written_down_answers_in_time_and_is_written_later(
+    dev: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = asyncio.Event()
+    down.set()
+    close = SqlLoopRecords.close
+
+    async def refused(self: SqlLoopRecords, *args: Any) -> None:
+        if down.is_set():
+            raise OSError("connection refused")
+        await close(self, *args)
+
+    monkeypatch.setattr(SqlLoopRecords, "close", refused)
+    request = loop(
+        optimiser={"name": "spsa", "iterations": 1, "options": {"a": 1.0}},
+        budgets={"deadline": 14.0},
+        point={"deadline": 7.0},
+    )
+    result = await (await dev.client.submit_loop(request)).result(60)
+    assert result.answer is not None
+    described = await dev.temporal.get_workflow_handle(result.loop_id).describe()
+    assert described.close_time is not None
+    assert (described.close_time - described.start_time).total_seconds() <= 14.0
+    down.clear()
+    loops = SqlLoopRecords(dev.parts.engine)
+    found = await reconciled(dev, repair=False)
+    assert (found.unwritten, found.repaired) == ((result.loop_id,), ())
+    assert await loops.get(result.loop_id) is None
+    found = await reconciled(dev, repair=True)
+    told = f"loop {result.loop_id} written down as completed: so it had ended"
+    assert told in found.repaired
+    assert await loops.get(result.loop_id) == result
+    assert (await reconciled(dev, repair=True)).unwritten == ()
 
 
 async def test_an_account_that_cannot_be_booked_does_not_hold_up_the_answer(

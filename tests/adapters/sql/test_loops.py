@@ -67,6 +67,14 @@ async def test_the_first_result_stands(loops: SqlLoopRecords) -> None:
         await loops.open(opening(payload_hash="b" * 64))
 
 
+async def test_loops_that_have_not_ended_are_at_work(loops: SqlLoopRecords) -> None:
+    for key in ("ended", "forgotten", "open"):
+        await loops.open(opening(key))
+    await loops.close(ended("ended"))
+    await loops.forget("acme/loop/forgotten", AT)
+    assert list(await loops.at_work()) == ["acme/loop/open"]
+
+
 async def test_what_is_forgotten_is_gone_and_its_key_stays_taken(loops: SqlLoopRecords) -> None:
     assert not await loops.forget("acme/loop/k", AT)
     await loops.open(opening())
