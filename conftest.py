@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
+
+from tests.support.simulators import shared_simulators
 
 LONGEST = (
     "tests/chaos/test_matrix.py",
@@ -27,6 +31,16 @@ LONGEST = (
     "tests/cli/test_people.py",
 )
 """Half a minute each or more; to be looked over now and then with ``--durations=60``."""
+
+
+simulators = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One for all processes of pytest-xdist, which inherit where it is."""
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.add_cleanup(simulators.close)
+        simulators.enter_context(shared_simulators())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,55 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_simulators() -> Iterator[None]:
+    """Nobody else's, but where a test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("IBM_QUANTUM_EMULATOR_SIMULATORS", raising=False)
+        yield
+
+
+@pytest.fixture
+def simulators(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Simulators for emulators that look for them at ``tmp_path / "simulators"``."""
+    path = tmp_path / "simulators"
+    command = [sys.executable, "-m", "ibm_quantum_emulator.cli", "simulators", str(path)]
+    with subprocess.Popen([*command, "--exit-with-parent"]) as process:
+        until(path.exists, 60.0)
+        yield process
+        process.kill()
+
+
+def test_emulators_share_simulators_and_do_without_when_they_are_gone(
+    tmp_path: Path, bell: QuantumCircuit, simulators: subprocess.Popen[bytes]
+) -> None:
+    options: dict[str, Any] = {"stepped": True, "noise": "none", "workers": 1}
+    emulator = EmulatorProcess(tmp_path / "data", simulators=tmp_path / "simulators", **options)
+    emulator.start()
+    try:
+        sampler = SamplerV2(emulator.service().backend("ibm_torino"))
+
+        def runs() -> bool:
+            job = sampler.run([bell], shots=100)
+            emulator.control.step(LONG)
+            return sum(job.result()[0].data.meas.get_counts().values()) == 100
+
+        assert runs()
+        assert not children(emulator.pid)
+        (first,) = children(simulators.pid)
+        emulator.kill()
+        until(lambda: not alive(first))
+        emulator.start()
+        assert runs()
+        (second,) = children(simulators.pid)
+        simulators.kill()
+        os.kill(second, signal.SIGKILL)
+        assert runs()
+        assert len(children(emulator.pid)) == 1, "one of its own"
+    finally:
+        emulator.stop()
 
 
 def test_a_killed_emulator_forgets_nothing(tmp_path: Path, bell: QuantumCircuit) -> None:

@@ -36,6 +36,7 @@ from tests.chaos.points import CLUSTER_VICTIMS, VICTIMS, Point, Victim
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.traffic import traffic
 from tests.chaos.verdict import COUNTS
+from tests.support.simulators import shared_simulators
 from tools.servers import ROOT
 
 BUILD = ROOT / "build"
@@ -185,11 +186,12 @@ def main() -> int:
     asked = parsed()
     FOLDER.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(FOLDER / "stage", ignore_errors=True)
-    played = asyncio.run(run(asked, FOLDER))
-    table = rows(played)
-    wrong = [one for one in played if not one.right]
-    if asked.jobs and not asked.only and not asked.cluster:
-        table.append(traffic(FOLDER / "traffic", asked.jobs, asked.seed))
+    with shared_simulators():
+        played = asyncio.run(run(asked, FOLDER))
+        table = rows(played)
+        wrong = [one for one in played if not one.right]
+        if asked.jobs and not asked.only and not asked.cluster:
+            table.append(traffic(FOLDER / "traffic", asked.jobs, asked.seed))
     result = CLUSTER_RESULT if asked.cluster else RESULT
     if not asked.only:
         result.write_text(json.dumps(table, indent=2) + "\n")

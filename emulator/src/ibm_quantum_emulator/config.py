@@ -94,6 +94,7 @@ class ServerConfig(BaseModel):
     noise: NoiseMode = "readout"
     seed: int = 0
     workers: int = Field(2, ge=1)
+    simulators: Path | None = None
     max_active_qubits: int = Field(20, ge=1, le=32)
     max_active_qubits_full: int = Field(16, ge=1, le=24)
     simulation_timeout: float = Field(300.0, gt=0)

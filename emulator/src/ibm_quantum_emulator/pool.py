@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import struct
 import sys
 from pathlib import Path
@@ -16,19 +17,51 @@ log = logging.getLogger(__name__)
 
 HEADER = struct.Struct("!Q")
 _DRAIN_SECONDS = 5.0
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "QISKIT_PARALLEL": "FALSE",
+}
+"""The pool is what uses the cores, and the HTTP loop needs one too."""
 
 
 class _Worker:
-    """One simulator process; requests and answers are length-prefixed JSON on its pipes."""
+    """A simulator process; requests and answers are length-prefixed JSON.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    They go over its pipes, or over a connection to a process that others have started.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        process: asyncio.subprocess.Process | None = None,
+    ) -> None:
+        self._reader, self._writer, self._process = reader, writer, process
+        self.pid: int | None = None
 
     @classmethod
-    async def start(cls, errors: IO[bytes]) -> _Worker:
-        # One thread each: the pool is what uses the cores, and the HTTP loop needs one too.
-        libraries = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        single = dict.fromkeys(libraries, "1")
+    async def start(cls, errors: IO[bytes], simulators: Path | None) -> _Worker:
+        worker = await cls._of_others(simulators) if simulators else None
+        worker = worker or await cls._own(errors)
+        try:
+            worker.pid = (await worker.read())["pid"]
+        except BaseException:
+            await worker.kill()
+            raise
+        return worker
+
+    @classmethod
+    async def _of_others(cls, simulators: Path) -> _Worker | None:
+        try:
+            return cls(*await asyncio.open_unix_connection(simulators))
+        except OSError as error:
+            log.warning("no simulator at %s (%s): starting one", simulators, error)
+            return None
+
+    @classmethod
+    async def _own(cls, errors: IO[bytes]) -> _Worker:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -36,34 +69,36 @@ class _Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **single, "QISKIT_PARALLEL": "FALSE"},
+            env={**os.environ, **ONE_THREAD},
             # Ctrl-C in a terminal reaches the group; the parent decides when workers end.
             start_new_session=True,
         )
-        worker = cls(process)
-        try:
-            await worker.read()
-        except BaseException:
-            await worker.kill()
-            raise
-        return worker
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return cls(process.stdout, process.stdin, process)
 
     @property
     def alive(self) -> bool:
+        if self._process is None:
+            return not self._reader.at_eof()
         return self._process.returncode is None
 
     async def read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        (size,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
-        return dict(json.loads(await self._process.stdout.readexactly(size)))
+        (size,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
+        return dict(json.loads(await self._reader.readexactly(size)))
 
     async def write(self, request: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
         body = json.dumps(request).encode()
-        self._process.stdin.write(HEADER.pack(len(body)) + body)
-        await self._process.stdin.drain()
+        self._writer.write(HEADER.pack(len(body)) + body)
+        await self._writer.drain()
 
     async def kill(self) -> None:
+        if self._process is None:
+            if self.pid is not None and self.alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+            self._writer.transport.abort()
+            return
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
@@ -76,10 +111,15 @@ class Pool:
         size: Largest number of processes; only the first is started at once.
         timeout: Real seconds after which one simulation is given up.
         log_file: Where the processes' standard error goes.
+        simulators: Unix socket of ``ibm-quantum-emulator simulators``, whose processes are taken
+            in place of own ones where it is there.
     """
 
-    def __init__(self, size: int, timeout: float, log_file: Path) -> None:
+    def __init__(
+        self, size: int, timeout: float, log_file: Path, simulators: Path | None = None
+    ) -> None:
         self._size = size
+        self._simulators = simulators
         self._timeout = timeout
         self._errors = log_file.open("ab")
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
@@ -145,7 +185,7 @@ class Pool:
 
     async def _add(self) -> None:
         try:
-            worker = await _Worker.start(self._errors)
+            worker = await _Worker.start(self._errors, self._simulators)
         except Exception:
             log.exception("a simulator process did not start; see worker.log")
             await asyncio.sleep(1.0)

@@ -78,7 +78,12 @@ async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://{host}:{port}"
     store = Store(config.database)
-    pool = Pool(config.workers, config.simulation_timeout, config.data / "worker.log")
+    pool = Pool(
+        config.workers,
+        config.simulation_timeout,
+        config.data / "worker.log",
+        config.simulators,
+    )
     engine = Engine(config, store, pool, {spec.name: Snapshot(spec) for spec in config.backends})
     gateway = build_app(engine)
     server = _Server(

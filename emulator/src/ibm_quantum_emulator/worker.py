@@ -1,4 +1,4 @@
-"""Main of a simulator process: reads requests on stdin, answers on stdout, ends with its parent."""
+"""Main of a simulator process: reads requests, answers, ends with whoever asks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import contextlib
 import json
 import os
 import queue
+import select
+import signal
+import socket
 import sys
 import threading
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 from .pool import HEADER
 
@@ -33,22 +37,55 @@ def _read_all(stream: BinaryIO, requests: queue.Queue[dict[str, Any]]) -> None:
     os._exit(0)
 
 
-def main() -> None:
-    """Serve until the parent closes the pipe or dies."""
-    answers = os.fdopen(os.dup(1), "wb")
-    # Whatever a library prints must not end up between the answers.
-    os.dup2(2, 1)
+def _answer(asked: BinaryIO, answers: BinaryIO) -> NoReturn:
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read_all, args=(sys.stdin.buffer, requests), daemon=True).start()
-    # After the watch on the parent has begun: this import takes seconds.
+    threading.Thread(target=_read_all, args=(asked, requests), daemon=True).start()
+    # After the watch on whoever asks has begun: this import takes seconds.
     from .simulate import simulate
 
     # Simulations give way to the HTTP loop; the start need not.
     with contextlib.suppress(OSError):
         os.nice(5)
-    _send(answers, {"ready": True})
+    _send(answers, {"ready": True, "pid": os.getpid()})
     while True:
         _send(answers, simulate(requests.get()))
+
+
+def main() -> NoReturn:
+    """Serve until the parent closes the pipe or dies."""
+    answers = os.fdopen(os.dup(1), "wb")
+    # Whatever a library prints must not end up between the answers.
+    os.dup2(2, 1)
+    _answer(sys.stdin.buffer, answers)
+
+
+def serve(path: Path, *, exit_with_parent: bool) -> NoReturn:
+    """Fork a simulator, in which everything is imported, for each connection to a Unix socket.
+
+    Args:
+        path: Of the socket. One that is there is replaced.
+        exit_with_parent: Whether this ends when the parent does. Simulators end with whoever asks.
+    """
+    from . import simulate  # noqa: F401 - so that no simulator has to
+
+    parent = os.getppid()
+    # Nobody asks how a simulator has ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(64)
+        while not exit_with_parent or os.getppid() == parent:
+            if not select.select([listener], [], [], 0.5)[0]:
+                continue
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                listener.close()
+                _answer(connection.makefile("rb"), connection.makefile("wb"))
+            connection.close()
+    path.unlink(missing_ok=True)
+    sys.exit()
 
 
 if __name__ == "__main__":
