@@ -33,12 +33,10 @@ LONGEST = (
 """Half a minute each or more; to be looked over now and then with ``--durations=60``."""
 
 
-simulators = ExitStack()
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """One for all processes of pytest-xdist, which inherit where it is."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
+        simulators = ExitStack()
         config.add_cleanup(simulators.close)
         simulators.enter_context(shared_simulators())
 

@@ -108,13 +108,12 @@ class Reconciling:
     async def _working(self, workflow_id: str) -> bool:
         return await self._archive(activity.client()).running(workflow_id)
 
+    async def _accounted_for(self, held: Reservation) -> bool:
+        return await self._working(held.job_id) or await self._working(held.owner)
+
     async def _orphans(self) -> tuple[Reservation, ...]:
         """What is held although neither the job nor the workflow that it is held for is at work."""
-        found = [
-            held
-            for held in await self._ledger.held()
-            if not await self._working(held.job_id) and not await self._working(held.owner)
-        ]
+        found = [held for held in await self._ledger.held() if not await self._accounted_for(held)]
         # One that ended meanwhile has settled what was held for it.
         still = {held.key for held in await self._ledger.held()} if found else set()
         return tuple(held for held in found if held.key in still)
@@ -239,8 +238,7 @@ class Reconciling:
         repairs = []
         still = {held.key for held in await self._ledger.held()} if orphans else set()
         for held in orphans:
-            owners = (held.owner, held.job_id)
-            if held.owner in kept or any([await self._working(one) for one in owners]):
+            if held.owner in kept or await self._accounted_for(held):
                 continue
             why = "neither job nor run is at work" if held.key in still else "its account is closed"
             text = f"reservation {held.key} released: {why}"

@@ -251,7 +251,7 @@ def main() -> int:
     )
     asked = parser.parse_args()
     found = asyncio.run(measure(asked))
-    table = list(rows(found))
+    table, judged = list(rows(found)), aims(found)
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}",
@@ -260,7 +260,7 @@ def main() -> int:
         "shots": SHOTS,
         "seeds": list(range(asked.instances)),
         "rows": table,
-        "aims": (judged := aims(found)),
+        "aims": judged,
         "runs": [asdict(one) for one in found],
     }
     target = ROOT / "build" / "bench" / "qaoa.json"

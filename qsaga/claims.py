@@ -94,7 +94,7 @@ async def reference_in(
         return json_format.Parse(
             payload.data, ExternalStorageReference(), ignore_unknown_fields=True
         )
-    except (json_format.ParseError, UnicodeDecodeError):
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -149,7 +149,12 @@ async def test_a_file_that_a_deletion_puts_back_is_read(
 
 async def test_a_history_with_bad_references_can_be_deleted(tmp_path: Path) -> None:
     of_reference = {"encoding": b"json/protobuf", "messageType": REFERENCE}
-    bad = (b"{,", b"\xff", b'{"driverName": "qsaga.folder", "claimData": {"sha256": "../x"}}')
+    bad = (
+        b"{,",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"driverName": "qsaga.folder", "claimData": {"sha256": "../x"}}',
+    )
     history = Payloads(payloads=[Payload(metadata=of_reference, data=data) for data in bad])
     assert await delete_referenced(history, data_converter(Settings(data_dir=tmp_path)), later())
 

@@ -17,8 +17,12 @@ SHARED = "IBM_QUANTUM_EMULATOR_SIMULATORS"
 def shared_simulators() -> Iterator[None]:
     """Emulators that begin meanwhile, here and in processes begun here, take theirs from one.
 
-    It needs seconds to be there; until then they start their own.
+    It needs seconds to be there; until then they start their own. Where there is one already, as
+    for a run of tests that a test begins, that one serves.
     """
+    if SHARED in os.environ:
+        yield
+        return
     with tempfile.TemporaryDirectory(prefix="simulators-") as folder:
         socket = Path(folder) / "socket"
         process = subprocess.Popen(

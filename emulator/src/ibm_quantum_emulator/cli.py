@@ -150,7 +150,7 @@ def simulators(
     *,
     exit_with_parent: Annotated[bool, typer.Option(help="Stop when the parent ends.")] = False,
 ) -> None:
-    """Keep simulators ready for emulators on this machine, which then start in a third of the time.
+    """Keep simulators ready for emulators on this machine, none of which then imports Qiskit.
 
     Emulators find them by `--simulators PATH` or IBM_QUANTUM_EMULATOR_SIMULATORS.
     """
