@@ -14,6 +14,8 @@ from qsaga.settings import IBMSettings
 
 BACKEND = "ibm_torino"
 PAUSE = 0.05
+LONGEST = 3600.0
+"""Seconds for a simulation: a dense model of 16 variables takes minutes for each layer."""
 OPEN = (RemoteState.QUEUED, RemoteState.RUNNING)
 
 
@@ -21,7 +23,9 @@ class Noisy:
     """An emulator whose noise comes from the backend's calibration. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._emulator = EmulatorProcess(noise="full", backend=[BACKEND])
+        self._emulator = EmulatorProcess(
+            noise="full", backend=[BACKEND], simulation_timeout=LONGEST
+        )
         self._number = 0
 
     def __enter__(self) -> Self:

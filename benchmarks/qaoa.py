@@ -225,7 +225,7 @@ async def measure(asked: argparse.Namespace) -> list[Found]:
             for depth in DEPTHS:
                 for way in WAYS[one.kind]:
                     found.append(await ours(one, depth, way))
-                    if noisy and one.size in asked.noisy:
+                    if noisy and one.size in asked.noisy and way in asked.noisy_ways:
                         found.append(await ours(one, depth, way, noisy))
                 if one.seed < asked.peer_instances and depth in asked.peer_depths:
                     found += [peer.run(one, depth) for peer in peers]
@@ -249,6 +249,8 @@ def main() -> int:
         choices=SIZES,
         help="variables of the instances that also run on the emulator, where noise costs time",
     )
+    ways = list(dict.fromkeys(way for kind in KINDS for way in WAYS[kind]))
+    parser.add_argument("--noisy-ways", nargs="+", default=ways, choices=ways)
     asked = parser.parse_args()
     found = asyncio.run(measure(asked))
     table, judged = list(rows(found)), aims(found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 from temporalio.client import (
@@ -22,10 +23,11 @@ from qsaga.core.errors import (
 )
 from qsaga.core.outcome import compared
 from qsaga.core.records import JobRecord
-from qsaga.core.results import JobResult, JobStatus
+from qsaga.core.results import Attempt, JobResult, JobStatus
 from qsaga.core.runs import STATUS, JobAccount, Progress, RunReport, RunStatus
 from qsaga.core.story import account_of
 from qsaga.deciding import Decidable
+from qsaga.retries import retries_of
 from qsaga.settings import Settings
 
 
@@ -121,9 +123,7 @@ class JobHandle(Decidable):
                     + (f": it was deleted at {record.forgotten}" if record.forgotten else "")
                 ) from None
             return account
-        # A result of before it told its runs has them in its attempts, some twice.
-        attempted = (attempt.run_id for attempt in result.attempts)
-        run_ids = result.runs or tuple(dict.fromkeys(tag for tag in attempted if tag))
+        run_ids = result.runs or _attempted(result.attempts)
         reports = [report for run_id in run_ids if (report := await self._run_report(run_id))]
         accounts = [report.account for report in reports if report.account]
         return JobAccount(
@@ -134,7 +134,29 @@ class JobHandle(Decidable):
                 compared(account.late, result) for account in accounts if account.late
             ),
             closed=len(reports) == len(run_ids),
+            retries=await self._retries(run_ids),
         )
+
+    async def retries(self) -> dict[str, int] | None:
+        """Attempts after the first, by step, of the job and its hardware runs so far.
+
+        Those of ``follow``, by which a run waits for its job, are not counted. None where Temporal,
+        which keeps them, has forgotten the job.
+        """
+        try:
+            status = (await self.progress()).job
+        except NoSuchJob:
+            return None
+        now = [status.run_id] if status.run_id else []
+        return await self._retries(dict.fromkeys((*_attempted(status.attempts), *now)))
+
+    async def _retries(self, run_ids: Iterable[str]) -> dict[str, int] | None:
+        found = None
+        for each in (self.job_id, *run_ids):
+            # A run may be told of before it is begun, and be forgotten before its job.
+            with suppress(NoSuchJob), translated(each):
+                found = await retries_of(self._client, each) + (found or Counter())
+        return None if found is None else dict(found)
 
     async def record(self) -> JobRecord:
         """All that the records keep of the job, also when Temporal has forgotten it.
@@ -166,3 +188,8 @@ class JobHandle(Decidable):
                 report: RunReport = await run.result()
                 return report
         return None
+
+
+def _attempted(attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """Their runs, each once."""
+    return tuple(dict.fromkeys(attempt.run_id for attempt in attempts if attempt.run_id))

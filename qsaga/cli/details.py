@@ -13,6 +13,7 @@ from qsaga.cli.views import (
     approval_view,
     decision_view,
     result_view,
+    retries_view,
     rows,
     tags,
     title,
@@ -38,6 +39,8 @@ def account_view(account: JobAccount) -> Group:
         parts += [title("states"), _transitions(result)]
     if result.timings:
         parts += [title("seconds for each layer"), _timings(result)]
+    if account.retries:
+        parts += retries_view(account.retries)
     if result.compensations:
         done = rows((c.action, _undone(account, c.target, c.state)) for c in result.compensations)
         parts += [title("compensations"), done]

@@ -226,7 +226,8 @@ async def _known(handle: JobHandle) -> JobAccount | Progress | JobRecord:
     try:
         await handle.result(LOOK)
     except TimeoutError:
-        return await handle.progress()
+        progress = await handle.progress()
+        return progress.model_copy(update={"retries": await handle.retries()})
     except NoSuchJob:
         record = await handle.record()
         return account_of(record) or record

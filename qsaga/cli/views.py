@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -137,7 +137,15 @@ def progress_view(progress: Progress) -> Group:
         parts += [decision_view(job.decision), title("tags"), tags(job.decision, None)]
     if job.approval is not None:
         parts += [title("approval"), approval_view(job.approval)]
+    if progress.retries:
+        parts += retries_view(progress.retries)
     return Group(*parts)
+
+
+def retries_view(retries: Mapping[str, int]) -> tuple[RenderableType, ...]:
+    """How often each step was begun again."""
+    counted = ((step.replace("_", " "), str(count)) for step, count in retries.items())
+    return title("steps begun again"), rows(counted)
 
 
 def approval_view(record: ApprovalRecord) -> Table:

@@ -103,16 +103,22 @@ class RunStatus(Contract):
 
 
 class Progress(Contract):
-    """A job and, while hardware works on it, its run."""
+    """A job and, while hardware works on it, its run.
+
+    ``retries`` is as in ``JobAccount``, where it was asked for.
+    """
 
     job: JobStatus
     run: RunStatus | None = None
+    retries: dict[str, int] | None = None
 
 
 class JobAccount(Contract):
     """A job that ended and what its hardware runs came to.
 
     ``closed`` says that no run is open any more: ``charges`` and ``late_results`` are complete.
+    ``retries`` counts attempts after the first, by step, of the job and its runs, except looks at
+    the provider; None where Temporal, which keeps them, has forgotten the job.
     """
 
     result: JobResult
@@ -120,6 +126,7 @@ class JobAccount(Contract):
     charges: tuple[Charge, ...] = ()
     late_results: tuple[LateResult, ...] = ()
     closed: bool
+    retries: dict[str, int] | None = None
 
     def cost(self) -> Cost:
         """What the job cost in the end: all charges, late and extra jobs among them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from qsaga.core.approval import Ceiling
@@ -82,6 +82,7 @@ def _ended(account: JobAccount) -> Iterator[str]:
     )
     yield from beginning(known)
     yield from _waits(result.timings)
+    yield from _retried(account.retries)
     yield from _attempts(known)
     yield from answer_sentences(result)
     yield from _beside(result)
@@ -119,6 +120,7 @@ def _under_way(progress: Progress) -> Iterator[str]:
         attempts=job.attempts,
     )
     yield from beginning(known)
+    yield from _retried(progress.retries)
     yield from _attempts(known)
     if job.state.final:
         yield f"It has ended: {plain(job.state.value)}."
@@ -165,6 +167,12 @@ def _waits(timings: Sequence[LayerTiming]) -> Iterator[str]:
     if spent:
         parts = [f"{duration(seconds)} {LAYERS[layer]}" for layer, seconds in spent.items()]
         yield f"It spent {joined(parts)}."
+
+
+def _retried(retries: Mapping[str, int] | None) -> Iterator[str]:
+    if retries:
+        parts = [f"{plain(step)} {number(count, 'time')}" for step, count in retries.items()]
+        yield sentence(f"Steps were begun again: {joined(parts)}")
 
 
 def _attempts(known: Known) -> Iterator[str]:

@@ -14,7 +14,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ async def run(asked: argparse.Namespace, folder: Path) -> list[Played]:
         known = [from_line(line) for line in lines.read_text().splitlines()]
         known = [one for one in known if one.right]
         lines.write_text("".join(to_line(one) + "\n" for one in known))
+        known = [one for one in known if one.scenario in asked.scenarios]
     else:
         lines.unlink(missing_ok=True)
     async with Playing(
@@ -120,13 +121,12 @@ async def _points(
 async def _survey(asked: argparse.Namespace, folder: Path, playing: Playing) -> Survey:
     """What was surveyed once stays, so that all points mean the same until all are played."""
     file = folder / "survey.json"
+    survey: dict[str, dict[str, int]] = {}
     if asked.all and not asked.fresh and file.exists():
-        kept: dict[str, dict[str, int]] = json.loads(file.read_text())
-        if set(kept) == set(asked.scenarios):
-            return kept
-    survey = await playing.survey(asked.scenarios)
+        survey = json.loads(file.read_text())
+    survey |= await playing.survey([name for name in asked.scenarios if name not in survey])
     file.write_text(json.dumps(survey, indent=1) + "\n")
-    return survey
+    return {name: survey[name] for name in asked.scenarios}
 
 
 def shown(table: Sequence[dict[str, Any]]) -> Table:
@@ -138,19 +138,26 @@ def shown(table: Sequence[dict[str, Any]]) -> Table:
     return made
 
 
-def markdown(table: Sequence[dict[str, Any]]) -> str:
-    """For docs."""
+def markdown(table: Sequence[dict[str, Any]], before: str = "") -> str:
+    """For docs; what was not played now stays as it stands in the text from before."""
     names = ("scenario", "points", *COUNTS)
+    stood = [line for line in before.splitlines() if line.startswith("| ")]
+    lines_of = {line.split()[1]: line for line in stood}
+    lines_of |= {row["scenario"].split()[0]: _line(row[name] for name in names) for row in table}
     lines = [
         "# Crash matrix: every point",
         "",
         "Made by `make chaos-full`; what the columns mean is in [chaos.md](chaos.md).",
         "",
-        "| " + " | ".join(name.replace("_", " ") for name in names) + " |",
+        _line(name.replace("_", " ") for name in names),
         "| --- |" + " ---: |" * (len(names) - 1),
-        *("| " + " | ".join(str(row[name]) for name in names) + " |" for row in table),
+        *(lines_of[name] for name in (*SCENARIOS, "traffic") if name in lines_of),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[Any]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -196,7 +203,7 @@ def main() -> int:
     if not asked.only:
         result.write_text(json.dumps(table, indent=2) + "\n")
         if asked.all:
-            TABLE.write_text(markdown(table))
+            TABLE.write_text(markdown(table, TABLE.read_text() if TABLE.exists() else ""))
     Console(width=160).print(shown(table))
     for one in wrong:
         print(f"wrong: {one.name}; repeat: {_repeat(one, _switch(asked))}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.matrix import markdown
 from tests.chaos.playing import (
     TURNS,
     Played,
@@ -101,6 +102,22 @@ def test_only_points_where_somebody_was_killed_count_and_every_mistake_does() ->
         "lost": 1,
         "ledger_difference": 0.5,
     }
+
+
+def test_the_table_keeps_what_was_not_played_now() -> None:
+    def row(name: str, points: int) -> dict[str, Any]:
+        return dict.fromkeys(COUNTS, 0) | {"scenario": name, "points": points}
+
+    first = markdown([row("cancelled", 1), row("traffic of 500 jobs", 2)])
+    both = markdown([row("completed", 3), row("cancelled", 4)], first)
+    assert [line.split(" | ")[:2] for line in both.splitlines() if line.startswith("| ")] == [
+        ["| scenario", "points"],
+        ["| ---", "---:"],
+        ["| completed", "3"],
+        ["| cancelled", "4"],
+        ["| traffic of 500 jobs", "2"],
+    ]
+    assert markdown([], both) == both
 
 
 def test_every_scenario_asks_for_jobs_of_its_own() -> None:
