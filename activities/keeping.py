@@ -60,7 +60,7 @@ class Keeping:
 
     async def _forget_loop(self, archive: Archive, loop_id: str, at: datetime) -> OperationReport:
         points = await self._records.beginning(points_of(loop_id))
-        kept = await self._loops.guarded(loop_id) is not None
+        kept = await self._loops.known(loop_id)
         if not points and not kept and not await archive.known(loop_id):
             raise NoSuchJob(f"no loop {loop_id!r} is known")
         await _at_rest(archive, loop_id)

@@ -69,10 +69,16 @@ class SqlLoopRecords:
         return LoopResult.model_validate_json(row.result) if row and row.result else None
 
     async def guarded(self, loop_id: str) -> bool | None:
-        """Whether it was admitted as a guarded one; None if it was not admitted."""
+        """Whether it was admitted as a guarded one; None if that is not known."""
         async with reading(self._engine) as connection:
             row = await _row(connection, loop_id)
-        return None if row is None else bool(row.guarded)
+        guarded: bool | None = row and row.guarded
+        return guarded
+
+    async def known(self, loop_id: str) -> bool:
+        """Whether there is a row of it, forgotten or not."""
+        async with reading(self._engine) as connection:
+            return await _row(connection, loop_id) is not None
 
     async def at_work(self) -> Sequence[str]:
         """Loops that have not ended and are not forgotten, by id."""

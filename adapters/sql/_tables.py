@@ -100,7 +100,7 @@ loops = Table(
     Column("tenant", Words, nullable=False),
     Column("payload_hash", String(64), nullable=False),
     Column("opened", Moment, nullable=False),
-    Column("guarded", Boolean, nullable=False),
+    Column("guarded", Boolean),
     Column("state", String(32)),
     Column("closed", Moment),
     Column("forgotten", Moment),

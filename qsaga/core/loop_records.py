@@ -11,13 +11,16 @@ from qsaga.core.loops import LoopResult
 
 
 class LoopOpening(Contract):
-    """A loop that was admitted; ``guarded``: who speaks to it must prove who he is."""
+    """A loop that was admitted; ``guarded``: who speaks to it must prove who he is.
+
+    None is not known: it was written down again from what Temporal holds.
+    """
 
     loop_id: str
     tenant: str
     payload_hash: str
     at: datetime
-    guarded: bool = False
+    guarded: bool | None = None
 
 
 class LoopRecords(Protocol):
@@ -36,7 +39,10 @@ class LoopRecords(Protocol):
         """How it ended; None if it has not, is forgotten, or nothing is known of it."""
 
     async def guarded(self, loop_id: str) -> bool | None:
-        """Whether it was admitted as a guarded one; None if it was not admitted."""
+        """Whether it was admitted as a guarded one; None if that is not known."""
+
+    async def known(self, loop_id: str) -> bool:
+        """Whether there is a row of it, forgotten or not."""
 
     async def at_work(self) -> Sequence[str]:
         """Loops that have not ended and are not forgotten, by id."""

@@ -67,6 +67,15 @@ async def test_the_first_result_stands(loops: SqlLoopRecords) -> None:
         await loops.open(opening(payload_hash="b" * 64))
 
 
+async def test_of_a_loop_that_was_written_down_again_it_is_not_known_who_may_speak(
+    loops: SqlLoopRecords,
+) -> None:
+    assert not await loops.known("acme/loop/k")
+    await loops.open(opening())
+    assert await loops.known("acme/loop/k")
+    assert await loops.guarded("acme/loop/k") is None
+
+
 async def test_loops_that_have_not_ended_are_at_work(loops: SqlLoopRecords) -> None:
     for key in ("ended", "forgotten", "open"):
         await loops.open(opening(key))
