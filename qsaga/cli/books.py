@@ -189,7 +189,7 @@ def _budget(text: str | None, field: str) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         toml = file.suffix.lower() == ".toml"
         data = tomllib.loads(text) if toml else text_json.loads(text, parse_float=str)
     except (OSError, UnicodeDecodeError) as error:

@@ -44,10 +44,10 @@ def with_prices(policy: Policy, prices: PriceList) -> Policy:
 
 def _load(setting: str, path: Path | Traversable, kind: type[C]) -> C:
     try:
-        return kind.model_validate(tomllib.loads(path.read_text()))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise InvalidRequest(setting, f"{path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidRequest(setting, f"{path}: {error}") from error
     except ValidationError as error:
         first = invalid_request(error)

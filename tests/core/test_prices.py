@@ -67,3 +67,15 @@ def test_a_bad_list_is_refused_by_file_and_field(
 def test_a_list_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"missing\.toml: No such file"):
         load_prices(tmp_path / "missing.toml")
+
+
+def test_a_list_saved_on_windows_is_read_and_one_in_another_encoding_is_refused(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "prices.toml"
+    text = 'version = "1"\n[backends."Zürich"]\nper_quantum_second = "2"\n'
+    file.write_text(text, encoding="utf-8-sig")
+    assert load_prices(file).backends["Zürich"].per_quantum_second == 2
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(InvalidRequest, match=r"prices\.toml: .*can't decode byte 0xfc"):
+        load_prices(file)
