@@ -14,6 +14,8 @@ from qsaga.settings import IBMSettings
 
 BACKEND = "ibm_torino"
 PAUSE = 0.05
+QUBITS = 20
+"""Active ones at most: 16 variables may be routed by way of others."""
 LONGEST = 3600.0
 """Seconds for a simulation: a dense model of 16 variables takes minutes for each layer."""
 OPEN = (RemoteState.QUEUED, RemoteState.RUNNING)
@@ -24,7 +26,10 @@ class Noisy:
 
     def __init__(self) -> None:
         self._emulator = EmulatorProcess(
-            noise="full", backend=[BACKEND], simulation_timeout=LONGEST
+            noise="full",
+            backend=[BACKEND],
+            simulation_timeout=LONGEST,
+            max_active_qubits_full=QUBITS,
         )
         self._number = 0
 
