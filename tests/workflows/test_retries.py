@@ -14,29 +14,29 @@ from qsaga.core.story import story
 from qsaga.retries import recorded
 from tests.support.stack import Stack, bell
 
-SUBMIT = "submit"
+COLLECT = "collect"
 
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_retries_are_counted_and_looks_are_not(dev: Stack) -> None:
     control = dev.emulator.control
     control.set_queue(1, 3.0)
-    control.set_plan({"do": "outage", "on": SUBMIT})
-    handle = await dev.client.start(bell(route="hardware", budgets={"submit": 60.0}))
+    control.set_plan({"do": "outage", "on": "result"})
+    handle = await dev.client.start(bell(route="hardware", budgets={"retrieval": 60.0}))
     while not (now := await handle.retries()):  # noqa: ASYNC110 - it is in another process
         await asyncio.sleep(0.1)
-    assert list(now) == [SUBMIT]
+    assert list(now) == [COLLECT]
     progress = await handle.progress()
     told = story(progress.model_copy(update={"retries": now}))
-    assert f"Steps were begun again: submit {now[SUBMIT]} time" in " ".join(told)
+    assert f"Steps were begun again: collect {now[COLLECT]} time" in " ".join(told)
     control.clear_plan()
     result = await dev.result(handle)
     assert result.state is JobState.COMPLETED
     await dev.settled(result)
     account = await handle.account()
     # It was followed for seconds, look by look.
-    assert account.retries is not None and list(account.retries) == [SUBMIT]
-    assert account.retries[SUBMIT] >= now[SUBMIT]
+    assert account.retries is not None and list(account.retries) == [COLLECT]
+    assert account.retries[COLLECT] >= now[COLLECT]
     assert await handle.retries() == account.retries
     assert len(dev.remote(dev.run_id(result))) == 1
 
