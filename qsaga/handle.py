@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from temporalio.client import (
@@ -23,7 +22,7 @@ from qsaga.core.errors import (
 )
 from qsaga.core.outcome import compared
 from qsaga.core.records import JobRecord
-from qsaga.core.results import Attempt, JobResult, JobStatus
+from qsaga.core.results import JobResult, JobStatus
 from qsaga.core.runs import STATUS, JobAccount, Progress, RunReport, RunStatus
 from qsaga.core.story import account_of
 from qsaga.deciding import Decidable
@@ -123,7 +122,9 @@ class JobHandle(Decidable):
                     + (f": it was deleted at {record.forgotten}" if record.forgotten else "")
                 ) from None
             return account
-        run_ids = result.runs or _attempted(result.attempts)
+        # A result of before it told its runs has them in its attempts, some twice.
+        attempted = (attempt.run_id for attempt in result.attempts)
+        run_ids = result.runs or tuple(dict.fromkeys(tag for tag in attempted if tag))
         reports = [report for run_id in run_ids if (report := await self._run_report(run_id))]
         accounts = [report.account for report in reports if report.account]
         return JobAccount(
@@ -134,7 +135,7 @@ class JobHandle(Decidable):
                 compared(account.late, result) for account in accounts if account.late
             ),
             closed=len(reports) == len(run_ids),
-            retries=await self._retries(run_ids),
+            retries=await self.retries(),
         )
 
     async def retries(self) -> dict[str, int] | None:
@@ -143,20 +144,9 @@ class JobHandle(Decidable):
         Those of ``follow``, by which a run waits for its job, are not counted. None where Temporal,
         which keeps them, has forgotten the job.
         """
-        try:
-            status = (await self.progress()).job
-        except NoSuchJob:
-            return None
-        now = [status.run_id] if status.run_id else []
-        return await self._retries(dict.fromkeys((*_attempted(status.attempts), *now)))
-
-    async def _retries(self, run_ids: Iterable[str]) -> dict[str, int] | None:
-        found = None
-        for each in (self.job_id, *run_ids):
-            # A run may be told of before it is begun, and be forgotten before its job.
-            with suppress(NoSuchJob), translated(each):
-                found = await retries_of(self._client, each) + (found or Counter())
-        return None if found is None else dict(found)
+        with suppress(NoSuchJob), translated(self.job_id):
+            return dict(await retries_of(self._client, self.job_id))
+        return None
 
     async def record(self) -> JobRecord:
         """All that the records keep of the job, also when Temporal has forgotten it.
@@ -188,8 +178,3 @@ class JobHandle(Decidable):
                 report: RunReport = await run.result()
                 return report
         return None
-
-
-def _attempted(attempts: Sequence[Attempt]) -> tuple[str, ...]:
-    """Their runs, each once."""
-    return tuple(dict.fromkeys(attempt.run_id for attempt in attempts if attempt.run_id))

@@ -75,11 +75,8 @@ def _broken(
     for place in sorted(places, reverse=True):
         qubits = circuit.data[place].qubits
         code = int(rng.integers(1, 4 ** len(qubits)))
-        errors = []
         for qubit in qubits:
             code, letter = divmod(code, 4)
             if (gate := _PAULIS[letter]) is not None:
-                errors.append(CircuitInstruction(gate, (qubit,), ()))
-        for error in reversed(errors):
-            broken.data.insert(int(place) + 1, error)
+                broken.data.insert(int(place) + 1, CircuitInstruction(gate, (qubit,), ()))
     return broken
