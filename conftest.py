@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.support.leftovers import end_leftovers
 from tests.support.simulators import shared_simulators
 
 LONGEST = (
@@ -36,6 +37,8 @@ LONGEST = (
 def pytest_configure(config: pytest.Config) -> None:
     """One for all processes of pytest-xdist, which inherit where it is."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
+        # The first to be added is the last to be done.
+        config.add_cleanup(end_leftovers())
         simulators = ExitStack()
         config.add_cleanup(simulators.close)
         simulators.enter_context(shared_simulators())

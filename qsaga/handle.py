@@ -63,6 +63,8 @@ class JobHandle(Decidable):
         """Each change of the job, its approval or its run, until it ends, however it ends."""
         seen: tuple[object, ...] = ()
         while True:
+            # Asked before: an end that comes between the two questions is then told.
+            running = await self._running()
             now = await self.progress()
             key = (
                 now.job.state,
@@ -73,7 +75,7 @@ class JobHandle(Decidable):
             if key != seen:
                 seen = key
                 yield now
-            if now.job.state.final or not await self._running():
+            if now.job.state.final or not running:
                 return
             await asyncio.sleep(interval)
 

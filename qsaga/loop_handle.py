@@ -70,11 +70,13 @@ class LoopHandle(Decidable):
         """Each change of the loop until it ends, however it ends."""
         seen: LoopStatus | None = None
         while True:
+            # Asked before: an end that comes between the two questions is then told.
+            running = await self._running()
             now = await self.progress()
             if now != seen:
                 seen = now
                 yield now
-            if now.state.final or not await self._running():
+            if now.state.final or not running:
                 return
             await asyncio.sleep(interval)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import SamplerV2
 
+from ibm_quantum_emulator.pool import HEADER
 from ibm_quantum_emulator.process import EmulatorProcess
 
 # Virtual seconds after which any single job of these tests is over.
@@ -91,6 +94,29 @@ def test_emulators_share_simulators_and_do_without_when_they_are_gone(
         assert len(children(emulator.pid)) == 1, "one of its own"
     finally:
         emulator.stop()
+
+
+def test_a_simulator_ends_with_whoever_asked_without_hearing_the_answer(
+    tmp_path: Path, simulators: subprocess.Popen[bytes]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(tmp_path / "simulators"))
+        assert asking.recv(1, socket.MSG_PEEK), "it is ready"
+        (pid,) = children(simulators.pid)
+    until(lambda: not alive(pid))
+
+
+def test_a_simulator_ends_with_whoever_asked_half_a_question(
+    tmp_path: Path, simulators: subprocess.Popen[bytes]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(tmp_path / "simulators"))
+        stream = asking.makefile("rb")
+        (size,) = HEADER.unpack(stream.read(HEADER.size))
+        pid = json.loads(stream.read(size))["pid"]
+        asking.sendall(HEADER.pack(100) + b"{")
+        stream.close()
+    until(lambda: not alive(pid))
 
 
 def test_a_killed_emulator_forgets_nothing(tmp_path: Path, bell: QuantumCircuit) -> None:

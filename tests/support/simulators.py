@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,5 +40,7 @@ def shared_simulators() -> Iterator[None]:
             yield
         finally:
             del os.environ[SHARED]
-            process.kill()
+            # With any that it has forked: one left behind would keep our output open, on which
+            # whoever runs the tests may wait.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -21,7 +21,9 @@ def _receive(stream: BinaryIO) -> dict[str, Any] | None:
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    return dict(json.loads(stream.read(HEADER.unpack(header)[0])))
+    (size,) = HEADER.unpack(header)
+    body = stream.read(size)
+    return dict(json.loads(body)) if len(body) == size else None
 
 
 def _send(stream: BinaryIO, answer: dict[str, Any]) -> None:
@@ -31,10 +33,14 @@ def _send(stream: BinaryIO, answer: dict[str, Any]) -> None:
 
 
 def _read_all(stream: BinaryIO, requests: queue.Queue[dict[str, Any]]) -> None:
-    while (request := _receive(stream)) is not None:
-        requests.put(request)
-    # The parent is gone, perhaps killed: whatever is being simulated is wanted by nobody.
-    os._exit(0)
+    try:
+        # A connection with an answer that nobody has read is reset, not closed.
+        with contextlib.suppress(OSError):
+            while (request := _receive(stream)) is not None:
+                requests.put(request)
+    finally:
+        # The parent is gone, perhaps killed: whatever is being simulated is wanted by nobody.
+        os._exit(0)
 
 
 def _answer(asked: BinaryIO, answers: BinaryIO) -> NoReturn:
