@@ -27,7 +27,7 @@ class SqlLoopRecords:
         self._engine = engine
 
     async def open(self, opening: LoopOpening) -> None:
-        """A row for a loop. Raises KeyConflict."""
+        """A row for a loop; one written down again learns what it lacked. Raises KeyConflict."""
         async with self._engine.begin() as connection:
             if await insert_new(
                 connection,
@@ -40,6 +40,15 @@ class SqlLoopRecords:
             ):
                 return
             known = await _row(connection, opening.loop_id)
+            await connection.execute(
+                update(loops)
+                .where(
+                    loops.c.loop_id == opening.loop_id,
+                    loops.c.payload_hash == opening.payload_hash,
+                    loops.c.guarded.is_(None),
+                )
+                .values(guarded=opening.guarded)
+            )
         if known is not None and known.payload_hash != opening.payload_hash:
             raise KeyConflict(f"key: {opening.loop_id!r} belongs to a loop with another payload")
         if known is not None and known.forgotten is not None:

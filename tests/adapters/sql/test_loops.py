@@ -51,6 +51,20 @@ def loops(engine: AsyncEngine) -> SqlLoopRecords:
     return SqlLoopRecords(engine)
 
 
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_one_written_down_again_learns_at_its_admission_whether_it_is_guarded(
+    loops: SqlLoopRecords, guarded: bool
+) -> None:
+    await loops.open(opening())
+    with pytest.raises(KeyConflict):
+        await loops.open(opening(guarded=guarded, payload_hash="b" * 64))
+    assert await loops.guarded("acme/loop/k") is None
+    await loops.open(opening(guarded=guarded))
+    await loops.open(opening())
+    await loops.open(opening(guarded=not guarded))
+    assert await loops.guarded("acme/loop/k") is guarded
+
+
 async def test_the_first_result_stands(loops: SqlLoopRecords) -> None:
     assert await loops.get("acme/loop/k") is None
     assert await loops.guarded("acme/loop/k") is None
