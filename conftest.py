@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from contextlib import ExitStack
 
 import pytest
@@ -37,8 +38,8 @@ LONGEST = (
 def pytest_configure(config: pytest.Config) -> None:
     """One for all processes of pytest-xdist, which inherit where it is."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
-        # The first to be added is the last to be done.
-        config.add_cleanup(end_leftovers())
+        # The first to be registered is the last to be done: libraries end servers at exit, too.
+        atexit.register(end_leftovers())
         simulators = ExitStack()
         config.add_cleanup(simulators.close)
         simulators.enter_context(shared_simulators())
