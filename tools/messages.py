@@ -39,11 +39,17 @@ def modules() -> list[Any]:
 
 def steps() -> dict[str, Hints]:
     """The signature of each activity, by its name."""
+    return {name: _hints(method) for name, method in step_contracts().items()}
+
+
+def step_contracts() -> dict[str, Callable[..., Any]]:
+    """The method of each activity's contract, by the activity's name."""
     return {
-        defined.name: typing.get_type_hints(method)
+        defined.name: method
         for module in modules()
         for kind in vars(module).values()
-        if inspect.isclass(kind) and issubclass(kind, ABC)
+        # Whether it is a subclass would be asked of every abstract class there is.
+        if inspect.isclass(kind) and ABC in kind.__mro__
         for method in vars(kind).values()
         if (defined := getattr(method, "__temporal_activity_definition", None)) is not None
     }

@@ -1,4 +1,8 @@
-"""Other people's code takes the primitives as they are."""
+"""Other people's code takes the primitives as they are.
+
+It is imported where it is used: every process that runs tests reads every file, and that
+takes seconds.
+"""
 
 import numpy as np
 import pytest
@@ -6,12 +10,6 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.circuit.library import efficient_su2
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
-from qiskit_algorithms import VQE, optimizers
-from qiskit_algorithms.gradients import ParamShiftEstimatorGradient
-from qiskit_optimization.algorithms import MinimumEigenOptimizer
-from qiskit_optimization.applications import Maxcut
-from qiskit_optimization.minimum_eigensolvers import QAOA
-from qiskit_optimization.optimizers import COBYLA
 
 from qsaga.primitives import EstimatorV2, SamplerV2
 from qsaga.settings import Settings
@@ -37,8 +35,13 @@ class Counted(SamplerV2):
         return job
 
 
-def cut(sampler: SamplerV2) -> float:
-    qaoa = QAOA(sampler, COBYLA(maxiter=STEPS), reps=1, initial_point=[0.4, 0.6])
+def cut(sampler: SamplerV2, steps: int = STEPS) -> float:
+    from qiskit_optimization.algorithms import MinimumEigenOptimizer
+    from qiskit_optimization.applications import Maxcut
+    from qiskit_optimization.minimum_eigensolvers import QAOA
+    from qiskit_optimization.optimizers import COBYLA
+
+    qaoa = QAOA(sampler, COBYLA(maxiter=steps), reps=1, initial_point=[0.4, 0.6])
     return float(MinimumEigenOptimizer(qaoa).solve(Maxcut(RING).to_quadratic_program()).fval)
 
 
@@ -58,9 +61,7 @@ def test_qaoa_on_emulated_hardware(there: Settings, stage: Stage) -> None:
     before = len(stage.emulator.control.jobs())
     terms = {"experiment": "ring", "client": there, "timeout": 60, "default_shots": 200}
     sampler = Counted(route="hardware", **terms)
-    qaoa = QAOA(sampler, COBYLA(maxiter=4), reps=1, initial_point=[0.4, 0.6])
-    found = MinimumEigenOptimizer(qaoa).solve(Maxcut(RING).to_quadratic_program())
-    assert found.fval == 4
+    assert cut(sampler, 4) == 4
     assert len(stage.emulator.control.jobs()) - before == len(sampler.job_ids)
 
 
@@ -70,6 +71,8 @@ HYDROGEN = SparsePauliOp.from_list(
 
 
 def test_vqe_of_qiskit_algorithms(there: Settings) -> None:
+    from qiskit_algorithms import VQE, optimizers
+
     def lowest(estimator: object) -> float:
         ansatz = efficient_su2(2, su2_gates=["ry"], reps=1)
         vqe = VQE(estimator, ansatz, optimizers.COBYLA(maxiter=8), initial_point=[0.1] * 4)
@@ -81,6 +84,8 @@ def test_vqe_of_qiskit_algorithms(there: Settings) -> None:
 
 
 def test_gradients_of_qiskit_algorithms(there: Settings) -> None:
+    from qiskit_algorithms.gradients import ParamShiftEstimatorGradient
+
     angle = Parameter("angle")
     circuit = QuantumCircuit(1)
     circuit.ry(angle, 0)

@@ -1,31 +1,18 @@
 """Every step has one implementation, with the very signature that workflows rely on."""
 
-import inspect
-import pkgutil
 import typing
-from abc import ABC
-from importlib import import_module
 
 import pytest
 import pytest_asyncio
 from temporalio import activity
 
-import qsaga.core
 import worker
 from qsaga.core.seals import CHECK_CALLER, CHECK_SEAL
 from qsaga.settings import IBMSettings, Settings
+from tools.messages import step_contracts
 from workflows.registered import WORKFLOWS
 
-CONTRACTS = {
-    defined.name: method
-    for found in pkgutil.iter_modules(qsaga.core.__path__, "qsaga.core.")
-    for kind in vars(import_module(found.name)).values()
-    if inspect.isclass(kind) and issubclass(kind, ABC)
-    for method in vars(kind).values()
-    if (defined := getattr(method, "__temporal_activity_definition", None)) is not None
-}
-
-
+CONTRACTS = step_contracts()
 OF_THE_INTERCEPTOR = {CHECK_SEAL, CHECK_CALLER}
 """Called by name, by no workflow: the interceptor of workflows asks them."""
 
