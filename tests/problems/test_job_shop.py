@@ -47,7 +47,7 @@ def test_optimum_of_three_jobs(seed: int) -> None:
     ],
 )
 def test_published_instances(file: str, best: float, confidence: Confidence) -> None:
-    quality = solved("job_shop", read_problem(DATA / "job_shop" / file).data, seconds=1).quality
+    quality = solved("job_shop", read_problem(DATA / "job_shop" / file).data, seconds=0.2).quality
     assert (quality.objective, quality.confidence) == (best, confidence)
 
 
