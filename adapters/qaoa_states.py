@@ -54,7 +54,8 @@ class QaoaStates:
         tilts: Floats,
         share: float = 1.0,
     ) -> None:
-        self._places = np.array([sum(1 << qubit for qubit in term) for term in terms])
+        places = [sum(1 << qubit for qubit in term) for term in terms]
+        self._places = np.array(places, dtype=np.intp)
         self._size = 2**qubits
         self._share = share
         self.energies = self._over_states(weights)

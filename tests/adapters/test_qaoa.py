@@ -9,7 +9,7 @@ import dimod
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Statevector
 
@@ -199,6 +199,8 @@ def test_tuning_begins_with_fixed_angles_where_they_fit() -> None:
     st.booleans(),
     st.sampled_from([1.0, 0.3]),
 )
+@example(1, 1, 88, False, 1.0).via("a model whose weights are all 0")
+@example(1, 2, 88, True, 0.3).via("a model whose weights are all 0")
 def test_states_are_those_of_the_circuit_and_slopes_are_right(
     size: int, depth: int, seed: int, warm: bool, share: float
 ) -> None:
