@@ -1,11 +1,12 @@
-"""A person's word on a job or a loop: yes, no, and handing it over."""
+"""What handles of jobs and of loops share: people's decisions on them, and following them."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from temporalio.client import (
@@ -33,6 +34,8 @@ from qsaga.core.operations import GetRecord, OperationReport
 from qsaga.core.supplied import SuppliedAnswer
 from qsaga.core.validation import invalid_request
 from qsaga.settings import Settings
+
+Seen = TypeVar("Seen")
 
 RECORD = 30.0
 """Seconds for a worker to look a job or a loop up in its records."""
@@ -168,6 +171,22 @@ class Decidable(ABC):
         with translated(self._workflow.id):
             described = await self._workflow.describe()
         return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def _changes(
+        self, look: Callable[[], Awaitable[Seen]], told: Callable[[Seen], object], interval: float
+    ) -> AsyncIterator[Seen]:
+        """Each look of which what is told differs from the one before, until it has ended."""
+        before: object = None
+        running = True
+        while running:
+            # Asked first: an end that comes between the two questions is then told.
+            running = await self._running()
+            now = await look()
+            if told(now) != before:
+                before = told(now)
+                yield now
+            if running:
+                await asyncio.sleep(interval)
 
     async def _kept(self) -> OperationReport:
         """What the records have of it. Raises NoSuchJob, and as ``QsagaClient.operate``."""

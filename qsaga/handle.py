@@ -61,23 +61,15 @@ class JobHandle(Decidable):
 
     async def watch(self, interval: float = 0.25) -> AsyncIterator[Progress]:
         """Each change of the job, its approval or its run, until it ends, however it ends."""
-        seen: tuple[object, ...] = ()
-        while True:
-            # Asked before: an end that comes between the two questions is then told.
-            running = await self._running()
-            now = await self.progress()
-            key = (
-                now.job.state,
-                now.job.rung,
-                now.job.approval,
-                now.run.state if now.run else None,
-            )
-            if key != seen:
-                seen = key
-                yield now
-            if now.job.state.final or not running:
+
+        def told(now: Progress) -> object:
+            run = now.run.state if now.run else None
+            return now.job.state, now.job.rung, now.job.approval, run
+
+        async for now in self._changes(self.progress, told, interval):
+            yield now
+            if now.job.state.final:
                 return
-            await asyncio.sleep(interval)
 
     async def cancel(self) -> None:
         """Ask the job to end; its result then has state ``cancelled``. Safe to repeat."""

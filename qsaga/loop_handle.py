@@ -68,17 +68,10 @@ class LoopHandle(Decidable):
 
     async def watch(self, interval: float = 0.5) -> AsyncIterator[LoopStatus]:
         """Each change of the loop until it ends, however it ends."""
-        seen: LoopStatus | None = None
-        while True:
-            # Asked before: an end that comes between the two questions is then told.
-            running = await self._running()
-            now = await self.progress()
-            if now != seen:
-                seen = now
-                yield now
-            if now.state.final or not running:
+        async for now in self._changes(self.progress, lambda now: now, interval):
+            yield now
+            if now.state.final:
                 return
-            await asyncio.sleep(interval)
 
     async def cancel(self) -> None:
         """Ask the loop and its running jobs to end: the best point so far is its answer.

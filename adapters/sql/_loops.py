@@ -40,19 +40,17 @@ class SqlLoopRecords:
             ):
                 return
             known = await _row(connection, opening.loop_id)
+            if known is not None and known.payload_hash != opening.payload_hash:
+                raise KeyConflict(
+                    f"key: {opening.loop_id!r} belongs to a loop with another payload"
+                )
+            if known is not None and known.forgotten is not None:
+                raise KeyConflict(f"key: {opening.loop_id!r} belongs to a loop that was forgotten")
             await connection.execute(
                 update(loops)
-                .where(
-                    loops.c.loop_id == opening.loop_id,
-                    loops.c.payload_hash == opening.payload_hash,
-                    loops.c.guarded.is_(None),
-                )
+                .where(loops.c.loop_id == opening.loop_id, loops.c.guarded.is_(None))
                 .values(guarded=opening.guarded)
             )
-        if known is not None and known.payload_hash != opening.payload_hash:
-            raise KeyConflict(f"key: {opening.loop_id!r} belongs to a loop with another payload")
-        if known is not None and known.forgotten is not None:
-            raise KeyConflict(f"key: {opening.loop_id!r} belongs to a loop that was forgotten")
 
     async def close(self, result: LoopResult) -> None:
         """How it ended; the first result stands. Raises NoSuchJob."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.leftovers import processes_naming
 from tools.demo.report_html import page
 from tools.demo.scenes import Scene, all_scenes
 from tools.demo.table import complaints
@@ -34,20 +35,6 @@ KEYS = {
     "remote_jobs_charged",
     "seconds",
 }
-
-
-def processes_in(folder: Path) -> set[int]:
-    """Processes of which the command line or the environment names the folder."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if os.fsencode(folder) in text:
-                found.add(int(entry.name))
-    return found
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -103,7 +90,7 @@ def test_every_claim_holds(played: tuple[Path, int]) -> None:
 
 
 def test_nothing_is_left_behind(played: tuple[Path, int]) -> None:
-    wait_until(lambda: not processes_in(played[0]), "all processes have ended", 5)
+    wait_until(lambda: not processes_naming(str(played[0])), "all processes have ended", 5)
 
 
 def test_report_has_the_agreed_shape(report: dict[str, dict[str, Any]]) -> None:
@@ -151,10 +138,10 @@ def test_interrupted_it_takes_everything_along(number: signal.Signals, tmp_path:
             "the first job is on its way",
             90,
         )
-        assert len(processes_in(folder)) >= 4, said(folder)
+        assert len(processes_naming(str(folder))) >= 4, said(folder)
         process.send_signal(number)
         assert process.wait(60) == (130 if number != signal.SIGKILL else -signal.SIGKILL)
-        wait_until(lambda: not processes_in(folder), "all processes have ended", 15)
+        wait_until(lambda: not processes_naming(str(folder)), "all processes have ended", 15)
     finally:
         process.kill()
         process.wait()

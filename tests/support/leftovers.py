@@ -24,11 +24,11 @@ def end_leftovers(grace: float = GRACE) -> Callable[[], None]:
     if MARK in os.environ:
         return lambda: None
     os.environ[MARK] = uuid.uuid4().hex
-    mark = f"{MARK}={os.environ[MARK]}".encode()
+    mark = f"{MARK}={os.environ[MARK]}"
 
     def end() -> None:
         deadline = time.monotonic() + grace
-        while (found := _bearing(mark)) and time.monotonic() < deadline:
+        while (found := processes_naming(mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
         for pid, command in found.items():
             print(f"left behind by a test, and killed: {command}", flush=True)
@@ -38,13 +38,14 @@ def end_leftovers(grace: float = GRACE) -> Callable[[], None]:
     return end
 
 
-def _bearing(mark: bytes) -> dict[int, str]:
+def processes_naming(text: str) -> dict[int, str]:
+    """Other processes of which the command line or the environment has the text, by id."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         # They come and go, and those of others cannot be read.
         with suppress(OSError):
-            if pid != os.getpid() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                found[pid] = b" ".join(words).decode(errors="replace").strip()
+            command = (folder / "cmdline").read_bytes()
+            if pid != os.getpid() and text.encode() in command + (folder / "environ").read_bytes():
+                found[pid] = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return found
