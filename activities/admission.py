@@ -29,7 +29,7 @@ from qsaga.core.lineage import input_digest
 from qsaga.core.loop_rules import loop_of
 from qsaga.core.policy import Policy, decide
 from qsaga.core.ports import CircuitReader, QuantumProvider
-from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecords
+from qsaga.core.records import AuditEntry, AuditLog, JobOpening, JobRecord, JobRecords
 from qsaga.core.reduction import Reducer
 from qsaga.core.roles import Queues
 from qsaga.core.shots import shots_for
@@ -95,9 +95,11 @@ class Admit(AdmitStep, ReadmitStep):
 
     async def _admit(self, given: AdmitInput) -> Admission:
         request = given.request
-        tenant = await self._ledger.tenant(request.tenant)
+        tenant, record = await asyncio.gather(
+            self._ledger.tenant(request.tenant), self._records.get(given.job_id)
+        )
         caller, guarded = self._caller(request, tenant)
-        if not given.dry_run and (known := await self._known(given)):
+        if not given.dry_run and (known := await self._known(given, record)):
             return known.model_copy(update={"guarded": guarded})
         facts = _granted(given, await self._facts(request), guarded=guarded)
         # Before there is a row: a request that is refused leaves its key free.
@@ -209,10 +211,9 @@ class Admit(AdmitStep, ReadmitStep):
             )
         return caller, guarded
 
-    async def _known(self, given: AdmitInput) -> Admission | None:
+    async def _known(self, given: AdmitInput, record: JobRecord | None) -> Admission | None:
         # Temporal may have forgotten the job; what it ended with stands, whatever the policy or
         # the backends would say today.
-        record = await self._records.get(given.job_id)
         closed = record.result if record else None
         if record is None or closed is None:
             return None

@@ -334,16 +334,18 @@ class Close(CloseStep):
             request=given.request,
             decision=result.decision,
         )
-        await self._records.close(result, given.artefacts, opening)
-        kept = await self._records.get(result.job_id)
+        # A task that closed the job may be turned down: the next one measures other times.
+        earlier = await self._records.close(result, given.artefacts, opening)
         if given.account:
-            # A task that closed the job may be turned down: the next one measures other times.
-            await self._settle((kept and kept.result) or result, given, at)
+            await self._settle(earlier or result, given, at)
         for key in filter(None, (given.incumbent, given.searched)):
             await asyncio.to_thread(self._incumbents.drop, key)
-        return kept.result if kept and kept.result != result else None
+        return earlier if earlier != result else None
 
     async def _settle(self, result: JobResult, given: CloseInput, at: datetime) -> None:
+        tags = (
+            submission_tag(self._deployment, result.job_id, number) for number in range(given.holds)
+        )
         await self._ledger.settle(
             hold_key(result.job_id, given.account),
             Amounts.classical(result.cost),
@@ -351,11 +353,6 @@ class Close(CloseStep):
             tenant=result.tenant,
             job_id=result.job_id,
             currency=result.cost.currency,
+            # A run that was begun settles its own.
+            unused=tuple(hold_key(tag, given.account) for tag in tags if tag not in given.run_ids),
         )
-        tags = (
-            submission_tag(self._deployment, result.job_id, number) for number in range(given.holds)
-        )
-        # A run that was begun settles its own.
-        unused = tuple(hold_key(tag, given.account) for tag in tags if tag not in given.run_ids)
-        if unused:
-            await self._ledger.release(unused, at, tenant=result.tenant, job_id=result.job_id)

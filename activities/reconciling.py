@@ -251,19 +251,22 @@ class Reconciling:
 
     async def _give_back(self, held: Reservation, at: datetime) -> None:
         """Release it; or settle it, where it is that of a job whose end was written down alone."""
-        of_job = {"tenant": held.tenant, "job_id": held.job_id}
-        if (
-            held.owner == held.job_id
-            and (record := await self._records.get(held.job_id)) is not None
-        ):
-            kept = await self._ledger.reservations(held.job_id)
-            booked = any(one.owner == held.job_id and one.state == "settled" for one in kept)
+        tenant, job_id = held.tenant, held.job_id
+        if held.owner == held.job_id and (record := await self._records.get(job_id)) is not None:
+            kept = await self._ledger.reservations(job_id)
+            booked = any(one.owner == job_id and one.state == "settled" for one in kept)
             if record.result is not None and not booked:
                 cost = record.result.cost
-                spent = Amounts.classical(cost)
-                await self._ledger.settle(held.key, spent, at, currency=cost.currency, **of_job)
+                await self._ledger.settle(
+                    held.key,
+                    Amounts.classical(cost),
+                    at,
+                    tenant=tenant,
+                    job_id=job_id,
+                    currency=cost.currency,
+                )
                 return
-        await self._ledger.release((held.key,), at, **of_job)
+        await self._ledger.release((held.key,), at, tenant=tenant, job_id=job_id)
 
     async def _note(self, given: OperateInput, repair: Repair) -> None:
         await self._audit.note(

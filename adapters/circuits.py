@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from qsaga.core.errors import InvalidRequest
 from qsaga.core.ports import RunVerb
 
 SOURCE = "workload.circuit.source"
+READ_BEFORE, SHORT = 256, 64 * 1024
+"""Circuits that are remembered once they are read, and the longest text of one."""
 
 _PASSING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+")
 """Identifiers that are new in each process."""
@@ -159,14 +162,7 @@ class QiskitCircuitReader:
         Raises InvalidRequest for text that cannot be parsed, free parameters, no qubits, and
         measurements that do not fit the verb.
         """
-        circuit = self.parse(format, source)
-        if not circuit.num_qubits:
-            raise InvalidRequest(SOURCE, "the circuit has no qubits", "at least one qubit")
-        if circuit.parameters:
-            names = ", ".join(sorted(parameter.name for parameter in circuit.parameters))
-            raise InvalidRequest(SOURCE, f"free parameters: {names}", "a circuit with none")
-        circuit = _for_sampling(circuit) if verb == "sample" else _for_estimating(circuit)
-        return to_qpy(circuit), int(circuit.num_qubits)
+        return (_read_again if len(source) <= SHORT else _read)(format, source, verb)
 
     def parse(self, format: str, source: str) -> QuantumCircuit:
         """The circuit as it was given.
@@ -174,25 +170,45 @@ class QiskitCircuitReader:
         Raises InvalidRequest for what cannot be read, and for numbers that are not finite: a
         simulator answers those with counts all the same.
         """
-        circuit = self._parsed(format, source)
-        if where := _not_finite(circuit):
-            raise InvalidRequest(SOURCE, f"{where} is not finite", "finite numbers")
-        return circuit
+        return _parse(format, source)
 
-    def _parsed(self, format: str, source: str) -> QuantumCircuit:
-        if format == "qpy":
-            try:
-                return from_qpy(base64.b64decode(source, validate=True))
-            except (binascii.Error, ValueError) as error:
-                raise InvalidRequest(SOURCE, str(error), "one circuit as QPY in base64") from error
+
+def _read(format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
+    circuit = _parse(format, source)
+    if not circuit.num_qubits:
+        raise InvalidRequest(SOURCE, "the circuit has no qubits", "at least one qubit")
+    if circuit.parameters:
+        names = ", ".join(sorted(parameter.name for parameter in circuit.parameters))
+        raise InvalidRequest(SOURCE, f"free parameters: {names}", "a circuit with none")
+    circuit = _for_sampling(circuit) if verb == "sample" else _for_estimating(circuit)
+    return to_qpy(circuit), int(circuit.num_qubits)
+
+
+# A job's circuit is read when it is admitted and when it is encoded, and many jobs have the same.
+_read_again = lru_cache(READ_BEFORE)(_read)
+
+
+def _parse(format: str, source: str) -> QuantumCircuit:
+    circuit = _parsed(format, source)
+    if where := _not_finite(circuit):
+        raise InvalidRequest(SOURCE, f"{where} is not finite", "finite numbers")
+    return circuit
+
+
+def _parsed(format: str, source: str) -> QuantumCircuit:
+    if format == "qpy":
         try:
-            circuit = qasm3.loads(source)
-        except Exception as error:  # the parser raises a dozen unrelated types
-            raise InvalidRequest(
-                SOURCE, f"not readable OpenQASM 3: {_first_line(error)}", "OpenQASM 3"
-            ) from error
-        circuit.name = "qasm3"  # the parser's own name counts the circuits of this process
-        return circuit
+            return from_qpy(base64.b64decode(source, validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise InvalidRequest(SOURCE, str(error), "one circuit as QPY in base64") from error
+    try:
+        circuit = qasm3.loads(source)
+    except Exception as error:  # the parser raises a dozen unrelated types
+        raise InvalidRequest(
+            SOURCE, f"not readable OpenQASM 3: {_first_line(error)}", "OpenQASM 3"
+        ) from error
+    circuit.name = "qasm3"  # the parser's own name counts the circuits of this process
+    return circuit
 
 
 def _for_sampling(circuit: QuantumCircuit) -> QuantumCircuit:

@@ -1,4 +1,4 @@
-"""A worker of the bare workflow, with the settings that a plain worker has.
+"""A worker of the bare workflow: as plain as can be, and without the sandbox, as qsaga's.
 
 ``python -m benchmarks.bare_worker HOST:PORT`` works until it is killed.
 """
@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.bare import QUEUE, Bare, nothing
 from tools.stage import READY
@@ -18,7 +18,13 @@ from tools.stage import READY
 async def serve(address: str) -> None:
     """Work for the server at ``host:port``."""
     client = await Client.connect(address)
-    async with Worker(client, task_queue=QUEUE, workflows=[Bare], activities=[nothing]):
+    async with Worker(
+        client,
+        task_queue=QUEUE,
+        workflows=[Bare],
+        activities=[nothing],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
         print(READY, flush=True)
         await asyncio.Event().wait()
 

@@ -6,16 +6,19 @@ from collections.abc import Callable
 
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
+)
 
 Activate = Callable[[WorkflowActivation], WorkflowActivationCompletion]
 
 AHEAD = "a query had this worker read events of a workflow task before it began: taken up anew"
 
 
-class OneTaskAtATime(SandboxedWorkflowRunner):
-    """The sandbox, for workflows that are queried while their worker is lost.
+class OneTaskAtATime(UnsandboxedWorkflowRunner):
+    """Runs workflows that are queried while their worker is lost.
 
     A query that goes to a worker without the workflow in its cache brings the whole history, also
     events of which no workflow task has begun. SDK Core (temporalio 1.35) applies them and keeps

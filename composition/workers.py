@@ -19,7 +19,6 @@ from temporalio.worker import (
     WorkerDeploymentConfig,
     WorkerTuner,
 )
-from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from composition.one_task import OneTaskAtATime
 from composition.parts import Parts
@@ -34,12 +33,8 @@ COMPUTING = frozenset({WorkerRole.COMPILE, WorkerRole.SOLVE})
 
 
 def workflow_runner() -> OneTaskAtATime:
-    """The sandbox, with our pure modules loaded once for all workflows."""
-    return OneTaskAtATime(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules(
-            "pydantic", "pydantic_core", "annotated_types", "qsaga.core"
-        )
-    )
+    """Of all workers; without the sandbox: docs/decisions/0023."""
+    return OneTaskAtATime()
 
 
 def deployment_version(settings: Settings) -> WorkerDeploymentVersion:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import (
+    CompositePayloadConverter,
     DataConverter,
+    EncodingPayloadConverter,
     SerializationContext,
     StorageDriverWorkflowInfo,
     WorkflowSerializationContext,
@@ -37,6 +41,11 @@ class NamingConverter(PydanticPayloadConverter):
     ends the workflow, refuses the update, or drops the signal: any other kind would have the
     workflow's task tried again for ever.
     """
+
+    def __init__(self) -> None:
+        # Not PydanticPayloadConverter's: the SDK makes a converter for each workflow and for each
+        # of its messages, and what reads a type would be built again and again.
+        CompositePayloadConverter.__init__(self, *_encodings())
 
     def from_payloads(
         self, payloads: Sequence[Payload], type_hints: list[type] | None = None
@@ -68,6 +77,11 @@ class NamingConverter(PydanticPayloadConverter):
         return values
 
 
+@cache
+def _encodings() -> tuple[EncodingPayloadConverter, ...]:
+    return tuple(PydanticPayloadConverter().converters.values())
+
+
 @dataclass(frozen=True)
 class GuardedConverter(DataConverter):
     """Refuses what is sent to a workflow and can never be had, instead of failing its task.
@@ -89,7 +103,13 @@ class GuardedConverter(DataConverter):
     def with_context(self, context: SerializationContext) -> Self:
         """For a workflow, or an activity."""
         addressed = isinstance(context, WorkflowSerializationContext)
-        return replace(super().with_context(context), addressed=addressed)
+        converter = super().with_context(context)
+        if converter.addressed == addressed:
+            return converter
+        # Not ``replace``, which would build the parts anew: each message of a workflow asks this.
+        other = copy(converter)
+        object.__setattr__(other, "addressed", addressed)
+        return other
 
     @property
     def _at_the_door(self) -> bool:

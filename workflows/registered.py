@@ -1,7 +1,8 @@
 """The workflows that a worker of qsaga runs.
 
-Not in the package itself: the sandbox loads a workflow's package anew for each workflow that is
-begun, and would load all of these with it, some 15 ms of CPU and a copy in memory each time.
+Not in the package itself: a worker that has the sandbox loads a workflow's package anew for each
+workflow that is begun, and would load all of these with it, some 15 ms of CPU and a copy in
+memory each time.
 """
 
 from workflows.hardware_run import HardwareRun

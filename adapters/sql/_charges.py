@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.sql._engine import insert_new
@@ -50,12 +50,14 @@ async def cost_values(
 
 def charges_of(connection: Connection, job_id: str) -> tuple[Charge, ...]:
     """The charges of a job in the order of its runs."""
-    rows = connection.execute(
-        select(charges)
-        .where(charges.c.job_id == job_id)
-        .order_by(charges.c.run_id, charges.c.position, charges.c.provider_job_id)
-    )
-    return tuple(_charge(row) for row in rows)
+    return tuple(map(_charge, connection.execute(_OF_JOB, {"this": job_id})))
+
+
+_OF_JOB = (
+    select(charges)
+    .where(charges.c.job_id == bindparam("this"))
+    .order_by(charges.c.run_id, charges.c.position, charges.c.provider_job_id)
+)
 
 
 def costs(connection: Connection, job_id: str, told: Cost | None = None) -> dict[str, Any]:

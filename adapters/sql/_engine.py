@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +189,18 @@ async def insert_new(connection: AsyncConnection, table: Table, **values: Any) -
 
 def add_new(connection: Connection, table: Table, **values: Any) -> bool:
     """``insert_new`` in a thread that may wait."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**values)
-    done = connection.execute(
-        statement.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
-    )
-    return done.rowcount == 1
+    return connection.execute(_unless_there(connection.dialect.name, table), values).rowcount == 1
+
+
+def add_all(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert the rows whose primary keys are not there yet, in a thread that may wait."""
+    if rows:
+        connection.execute(_unless_there(connection.dialect.name, table), rows)
+
+
+@cache
+def _unless_there(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    keys = list(table.primary_key.columns)
+    if dialect == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing(index_elements=keys)
+    return sqlite.insert(table).on_conflict_do_nothing(index_elements=keys)

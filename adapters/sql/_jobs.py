@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from adapters.sql._charges import charges_of, costs
 from adapters.sql._closing import (
@@ -15,7 +16,7 @@ from adapters.sql._closing import (
     closing_values,
     opening_values,
 )
-from adapters.sql._engine import add_new
+from adapters.sql._engine import add_all, add_new
 from adapters.sql._tables import job_artefacts, jobs, late_results, runs
 from qsaga.core.approval import ApprovalRecord
 from qsaga.core.contract import ArtefactRef
@@ -29,46 +30,57 @@ from qsaga.core.results import JobResult
 
 def open_job(connection: Connection, opening: JobOpening) -> None:
     """A row for a job, or what was not known of it at an earlier opening. Raises KeyConflict."""
-    values = opening_values(opening)
-    if add_new(connection, jobs, **values):
-        return
-    row = locked_job(connection, opening.job_id)
+    if not add_new(connection, jobs, **opening_values(opening)):
+        _complete(connection, locked_job(connection, opening.job_id), opening)
+
+
+def _complete(connection: Connection, row: Row[Any], opening: JobOpening) -> None:
     if row.forgotten is not None:
         raise KeyConflict(
             f"job {opening.job_id} was forgotten at {row.forgotten:%Y-%m-%d %H:%M:%S} UTC; "
             "its key cannot be used again"
         )
     _same_payload(row, opening.payload_hash)
-    kept = row._asdict()
+    kept, values = row._asdict(), opening_values(opening)
     new = {name: value for name, value in values.items() if kept[name] is None}
     if new:
         update_job(connection, opening.job_id, new)
 
 
 def close_job(
-    connection: Connection, result: JobResult, artefacts: tuple[ArtefactRef, ...]
-) -> None:
-    """The closing record, unless there is one. Raises NoSuchJob, KeyConflict."""
+    connection: Connection,
+    result: JobResult,
+    artefacts: tuple[ArtefactRef, ...],
+    opening: JobOpening | None,
+) -> JobResult | None:
+    """The closing record, unless there is one: then its result. Raises NoSuchJob, KeyConflict."""
     job_id = result.job_id
-    row = locked_job(connection, job_id)
+    row = _locked(connection, job_id)
+    if row is not None and opening is not None:
+        _complete(connection, row, opening)
+    elif row is None:
+        if opening is not None:
+            open_job(connection, opening)
+        row = locked_job(connection, job_id)
     # Also where a key conflict itself is the result: it must not close the other's row.
     _same_payload(row, result.payload_hash)
     if row.closed is not None:
-        return
+        return row.result and JobResult.model_validate_json(row.result)
     closed = result.transitions[-1].at if result.transitions else datetime.now(UTC)
     values = closing_values(result, row.opened, closed)
     values |= costs(connection, job_id, result.cost)
     update_job(connection, job_id, values)
     for table, rows in closing_rows(result):
         if rows:
-            connection.execute(insert(table), rows)
-    for reference in (*artefacts_of(result), *artefacts):
-        add_new(connection, job_artefacts, **artefact_values(job_id, reference))
+            connection.execute(_insert(table), rows)
+    references = dict.fromkeys((*artefacts_of(result), *artefacts))
+    add_all(connection, job_artefacts, [artefact_values(job_id, each) for each in references])
+    return None
 
 
 def job_of(connection: Connection, job_id: str) -> JobRecord | None:
     """The whole record, or None."""
-    row = connection.execute(select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
+    row = connection.execute(_ROW, {"this": job_id}).one_or_none()
     if row is None:
         return None
     late = connection.scalars(
@@ -99,16 +111,26 @@ def job_of(connection: Connection, job_id: str) -> JobRecord | None:
 
 def locked_job(connection: Connection, job_id: str) -> Row[Any]:
     """The row of a job, which no other transaction changes until ours ends. Raises NoSuchJob."""
-    query = select(jobs).where(jobs.c.job_id == job_id).with_for_update()
-    row = connection.execute(query).one_or_none()
+    row = _locked(connection, job_id)
     if row is None:
         raise NoSuchJob(f"no record of job {job_id}")
     return row
 
 
+def _locked(connection: Connection, job_id: str) -> Row[Any] | None:
+    return connection.execute(_LOCKED, {"this": job_id}).one_or_none()
+
+
+# Each made once: SQLAlchemy takes longer to make a statement than SQLite to carry it out.
+_ROW = select(jobs).where(jobs.c.job_id == bindparam("this"))
+_LOCKED = _ROW.with_for_update()
+_CHANGE = update(jobs).where(jobs.c.job_id == bindparam("this"))
+_insert = cache(insert)
+
+
 def update_job(connection: Connection, job_id: str, values: dict[str, Any]) -> None:
     """Change columns of a job's row."""
-    connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(**values))
+    connection.execute(_CHANGE, values | {"this": job_id})
 
 
 def _same_payload(row: Row[Any], payload_hash: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -40,6 +40,8 @@ from qsaga.core.ledger import (
 )
 
 Result = TypeVar("Result")
+Change = tuple[Kept | None, Kept]
+"""What is under a key, if anything is, and what it becomes."""
 
 _LOST_RACES = frozenset({"23505", "40001", "40P01"})
 """PostgreSQL: the same key came in between, or two transactions were in each other's way."""
@@ -101,7 +103,7 @@ class SqlLedger:
         def work(connection: Connection) -> tuple[Shortage, ...]:
             live, changes, shortages = _weigh(connection, tenant, job_id, holds, at)
             if not shortages:
-                _carry_out(connection, "reserve", live, changes, within_limits=True)
+                _carry_out(connection, live, changes, within_limits=True)
             return shortages
 
         return await self._book(tenant, work)
@@ -122,18 +124,22 @@ class SqlLedger:
         tenant: str,
         job_id: str,
         currency: Currency = "USD",
+        unused: tuple[str, ...] = (),
     ) -> None:
         """Book what was used and give the rest back. What exceeds the hold is booked too.
 
+        Keys that were ``unused`` are released in the same transaction.
+
         Raises:
             InvalidRequest: a time without a zone.
-            KeyConflict: the key is another tenant's.
+            KeyConflict: a key is another tenant's.
         """
         at = aware(at)
         amounts = {unit: millionths(spent.of(unit)) for unit in Unit} | {Unit.JOBS: 0}
 
         def work(connection: Connection) -> None:
-            was = (kept(connection, tenant, [key])).get(key)
+            known = kept(connection, tenant, {key, *unused})
+            was = known.get(key)
             old = was or Kept.nothing(key, tenant, job_id, currency, at)
             now = replace(
                 old,
@@ -156,7 +162,8 @@ class SqlLedger:
                 live = live_accounts(connection, tenant, old.at)
                 for unit in moved:
                     now.booked_on[unit] = live.of(unit, now.currency).id
-            _carry_out(connection, "settle", live, [(was, now)], at=at)
+            changes = [(was, now), *_released(known, {*unused} - {key}, tenant, job_id, at)]
+            _carry_out(connection, live, changes, at=at)
 
         await self._book(tenant, work)
 
@@ -173,15 +180,7 @@ class SqlLedger:
 
         def work(connection: Connection) -> None:
             known = kept(connection, tenant, keys)
-            changes: list[tuple[Kept | None, Kept]] = []
-            for key in sorted(set(keys)):
-                was = known.get(key)
-                if was is None:
-                    changes.append((None, Kept.nothing(key, tenant, job_id, "USD", at)))
-                elif was.state == "held":
-                    nothing = dict.fromkeys(Unit, 0)
-                    changes.append((was, replace(was, state="released", amounts=nothing)))
-            _carry_out(connection, "release", None, changes, at=at)
+            _carry_out(connection, None, _released(known, {*keys}, tenant, job_id, at), at=at)
 
         await self._book(tenant, work)
 
@@ -263,13 +262,13 @@ def _weigh(
     at: datetime,
     *,
     lock: bool = True,
-) -> tuple[Live, list[tuple[Kept | None, Kept]], tuple[Shortage, ...]]:
+) -> tuple[Live, list[Change], tuple[Shortage, ...]]:
     """The accounts now, what the holds change, and what is short for it."""
     holds = _sorted(holds)
     live = live_accounts(connection, tenant, at)
     _refuse_foreign_money(live.terms, holds)
     known = kept(connection, tenant, [hold.key for hold in holds], lock=lock)
-    changes: list[tuple[Kept | None, Kept]] = []
+    changes: list[Change] = []
     sums: dict[tuple[Unit, str], tuple[Account, int, int]] = {}
     for hold in holds:
         was = known.get(hold.key)
@@ -307,11 +306,24 @@ def _changed(old: Kept, hold: Hold, live: Live) -> Kept:
     )
 
 
+def _released(
+    known: Mapping[str, Kept], keys: Collection[str], tenant: str, job_id: str, at: datetime
+) -> list[Change]:
+    """What gives back all that is held under the keys; what was never held can be held no more."""
+    nothing = dict.fromkeys(Unit, 0)
+    return [
+        (was, replace(was, state="released", amounts=nothing))
+        if (was := known.get(key))
+        else (None, Kept.nothing(key, tenant, job_id, "USD", at))
+        for key in sorted(keys)
+        if key not in known or known[key].state == "held"
+    ]
+
+
 def _carry_out(
     connection: Connection,
-    kind: str,
     live: Live | None,
-    changes: list[tuple[Kept | None, Kept]],
+    changes: list[Change],
     *,
     at: datetime | None = None,
     within_limits: bool = False,
@@ -328,7 +340,7 @@ def _carry_out(
     new = [now.row() for was, now in changes if was is None]
     changed = [now.row() for was, now in changes if was is not None]
     movements = [
-        movement(kind, at or now.at, was or replace(now, state="released"), now)
+        movement(_KINDS[now.state], at or now.at, was or replace(now, state="released"), now)
         for was, now in changes
     ]
     with to_the_commit(connection):
@@ -340,6 +352,7 @@ def _carry_out(
         balance(connection, movements, within_limits=within_limits)
 
 
+_KINDS = {"held": "reserve", "settled": "settle", "released": "release"}
 _NEW = insert(reservations)
 _CHANGE = update(reservations).where(reservations.c.key == bindparam("this"))
 

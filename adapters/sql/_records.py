@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, select, update
+from sqlalchemy import Column, Row, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.sql._charges import book, cost_values
@@ -43,6 +43,8 @@ from qsaga.core.records import (
 )
 from qsaga.core.results import JobResult
 
+_GUARDED = select(jobs.c.guarded).where(jobs.c.job_id == bindparam("this"))
+
 AT_ONCE = 500
 """Names in one question: SQLite takes no more than 32,766."""
 
@@ -70,23 +72,20 @@ class SqlJobRecords:
         result: JobResult,
         artefacts: tuple[ArtefactRef, ...] = (),
         opening: JobOpening | None = None,
-    ) -> None:
-        """The closing record with all its parts. The first one stands.
+    ) -> JobResult | None:
+        """The closing record with all its parts. The first one stands, and is returned.
 
         It is closed at the time of the result's last transition. ``artefacts`` are references
         beside those that the result itself holds; ``opening`` is done in the same transaction.
+        Of a forgotten job no result stands.
 
         Raises:
             NoSuchJob: the job was never opened.
             KeyConflict: the result belongs to another payload than the row.
         """
-
-        def work(connection: Connection) -> None:
-            if opening is not None:
-                open_job(connection, opening)
-            close_job(connection, result, artefacts)
-
-        await self._writer.write(work)
+        return await self._writer.write(
+            lambda connection: close_job(connection, result, artefacts, opening)
+        )
 
     async def open_run(self, job_id: str, run_id: str) -> None:
         """A hardware run whose account is open; one that was settled stays settled.
@@ -127,9 +126,7 @@ class SqlJobRecords:
     async def guarded(self, job_id: str) -> bool | None:
         """Whether the job was admitted as a guarded one; None if it was not admitted."""
         known: bool | None = await self._writer.read(
-            lambda connection: connection.scalar(
-                select(jobs.c.guarded).where(jobs.c.job_id == job_id)
-            )
+            lambda connection: connection.scalar(_GUARDED, {"this": job_id})
         )
         return known
 

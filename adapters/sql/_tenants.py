@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from adapters.sql._accounts import live_accounts, open_accounts
 from adapters.sql._ledger_tables import Account, accounts, plan, reservations, tenants
@@ -15,8 +15,11 @@ from qsaga.core.ledger import Tenant, Unit
 
 def tenant(connection: Connection, name: str) -> Tenant | None:
     """The tenant, or None if nobody has set him up."""
-    terms = connection.scalar(select(tenants.c.terms).where(tenants.c.name == name))
+    terms = connection.scalar(_TERMS, {"this": name})
     return None if terms is None else Tenant.model_validate_json(terms)
+
+
+_TERMS = select(tenants.c.terms).where(tenants.c.name == bindparam("this"))
 
 
 def all_tenants(connection: Connection) -> tuple[Tenant, ...]:

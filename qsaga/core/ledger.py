@@ -317,11 +317,13 @@ class Ledger(Protocol):
         tenant: str,
         job_id: str,
         currency: Currency = "USD",
+        unused: tuple[str, ...] = (),
     ) -> None:
         """Book what was used and give the rest back. What exceeds the hold is booked too.
 
         A key that was never held is booked all the same; one that was settled is changed to the
-        new amounts; one that was released is settled.
+        new amounts; one that was released is settled. Keys that were ``unused`` are released
+        together with it.
         """
 
     async def release(

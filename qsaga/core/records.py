@@ -128,8 +128,8 @@ class JobRecords(Protocol):
         result: JobResult,
         artefacts: tuple[ArtefactRef, ...] = (),
         opening: JobOpening | None = None,
-    ) -> None:
-        """The closing record with all its parts. The first one stands.
+    ) -> JobResult | None:
+        """The closing record with all its parts; an earlier one stands, and its result is returned.
 
         ``opening`` is done first, together with it, where the job may not have a row.
 

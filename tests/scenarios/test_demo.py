@@ -1,7 +1,6 @@
 """The demonstration as a person starts it: its report, its exit code, what it leaves behind."""
 
 import json
-import os
 import re
 import signal
 import subprocess

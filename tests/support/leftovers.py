@@ -28,7 +28,7 @@ def end_leftovers(grace: float = GRACE) -> Callable[[], None]:
 
     def end() -> None:
         deadline = time.monotonic() + grace
-        while (found := processes_naming(mark)) and time.monotonic() < deadline:
+        while (found := _left(mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
         for pid, command in found.items():
             print(f"left behind by a test, and killed: {command}", flush=True)
@@ -36,6 +36,14 @@ def end_leftovers(grace: float = GRACE) -> Callable[[], None]:
                 os.kill(pid, signal.SIGKILL)
 
     return end
+
+
+def _left(mark: str) -> dict[int, str]:
+    found = processes_naming(mark)
+    # Python's own ends when we do.
+    return {
+        pid: what for pid, what in found.items() if "multiprocessing.resource_tracker" not in what
+    }
 
 
 def processes_naming(text: str) -> dict[int, str]:

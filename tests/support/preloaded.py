@@ -23,7 +23,6 @@ LAZY = (
     "qiskit_aer",
     "qiskit_ibm_runtime",
     "qiskit_qasm3_import",
-    "temporalio.worker.workflow_sandbox._in_sandbox",
     "tests.chaos.hooks",
     # Each fork runs the main module of the campaign again, which imports these.
     "rich.console",

@@ -205,6 +205,26 @@ async def test_settling_again_adjusts_and_releasing_what_is_settled_does_not(
         assert await transfers() == before + written
 
 
+async def test_what_was_unused_is_given_back_with_what_is_settled(ledger: Ledger) -> None:
+    holds = (hold("a", classical=5), hold("b", quantum=6), hold("c", quantum=7))
+    assert await ledger.reserve("acme", "acme/1", holds, AT) == ()
+    await settle(ledger, "c", quantum=2)
+    for _ in range(2):  # the repeat of a call whose answer was lost
+        await ledger.settle(
+            "a",
+            amounts(classical=1),
+            AT,
+            tenant="acme",
+            job_id="acme/1",
+            unused=("a", "b", "c", "d"),
+        )
+    found = {one.key: one.state for one in await ledger.reservations("acme/1")}
+    assert found == {"a": "settled", "b": "released", "c": "settled", "d": "released"}
+    quantum = await line(ledger, Unit.QUANTUM_SECONDS)
+    assert (quantum.held, quantum.spent) == (0, 2)
+    assert (await ledger.books()).closed
+
+
 async def test_over_use_is_booked_and_shown(ledger: Ledger) -> None:
     assert await ledger.reserve("acme", "acme/1", (hold("a", quantum=100),), AT) == ()
     await settle(ledger, "a", quantum=104.25)

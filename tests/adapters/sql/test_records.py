@@ -191,9 +191,9 @@ async def test_a_key_stands_for_one_payload(records: SqlJobRecords) -> None:
 
 async def test_the_first_closing_record_stands(records: SqlJobRecords, engine: AsyncEngine) -> None:
     await records.open(opening())
-    await records.close(result(why="first"))
+    assert await records.close(result(why="first")) is None
     closed = (await kept(records)).closed
-    await records.close(full_result())
+    assert await records.close(full_result()) == result(why="first")
     record = await kept(records)
     assert (record.result, record.closed) == (result(why="first"), closed)
     assert await rows(engine, "SELECT count(*) FROM attempts") == [(0,)]
