@@ -162,7 +162,7 @@ class QiskitCircuitReader:
         Raises InvalidRequest for text that cannot be parsed, free parameters, no qubits, and
         measurements that do not fit the verb.
         """
-        return (_read_again if len(source) <= SHORT else _read)(format, source, verb)
+        return _read(format, source, verb)
 
     def parse(self, format: str, source: str) -> QuantumCircuit:
         """The circuit as it was given.
@@ -171,6 +171,17 @@ class QiskitCircuitReader:
         simulator answers those with counts all the same.
         """
         return _parse(format, source)
+
+
+class RememberingReader(QiskitCircuitReader):
+    """Reads the same text once in a process.
+
+    A job's circuit is read when it is admitted and when it is encoded, and many jobs have the same.
+    """
+
+    def read(self, format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
+        """As ``QiskitCircuitReader.read``."""
+        return (_read_again if len(source) <= SHORT else _read)(format, source, verb)
 
 
 def _read(format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
@@ -184,7 +195,6 @@ def _read(format: str, source: str, verb: RunVerb) -> tuple[bytes, int]:
     return to_qpy(circuit), int(circuit.num_qubits)
 
 
-# A job's circuit is read when it is admitted and when it is encoded, and many jobs have the same.
 _read_again = lru_cache(READ_BEFORE)(_read)
 
 

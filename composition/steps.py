@@ -53,13 +53,12 @@ def desk_steps(parts: Parts) -> Steps:
     from activities.rungs import Cached, Incumbent, Merge, Take
     from adapters.annealing import NealSolver
     from adapters.ansatz import QiskitAnsatzReader
-    from adapters.circuits import QiskitCircuitReader
+    from adapters.circuits import RememberingReader
     from adapters.optimisers import optimiser
     from adapters.reduction import RoofDuality
 
     settings = parts.settings
     required = settings.identity.required
-    reader = QiskitCircuitReader()
     admit = Admit(
         Terms(
             policy=parts.policy,
@@ -72,7 +71,7 @@ def desk_steps(parts: Parts) -> Steps:
         records=parts.records,
         ledger=parts.ledger,
         audit=parts.audit,
-        reader=reader,
+        reader=RememberingReader(),
         doorman=parts.doorman,
         learned=parts.estimator.name if parts.estimator else "",
         reducer=RoofDuality(),
@@ -85,7 +84,7 @@ def desk_steps(parts: Parts) -> Steps:
         loops.close_loop,
         Review(parts.audit).review,
         Notify(parts.notifier).notify,
-        Operate(_desk(parts, reader), identity_required=required).operate,
+        Operate(_desk(parts), identity_required=required).operate,
         parts.closing.close,
         HoldRun(parts.ledger, settings.deployment, parts.doorman).hold_run,
         Cached(parts.records, parts.doorman).cached,
@@ -97,7 +96,7 @@ def desk_steps(parts: Parts) -> Steps:
     ]
 
 
-def _desk(parts: Parts, reader: Any) -> Any:
+def _desk(parts: Parts) -> Any:
     """What the operations work on."""
     from activities.found import Found
     from activities.keeping import Keeping
@@ -107,6 +106,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
     from activities.reproduction import Reproducer
     from adapters.aer import AerSimulator
     from adapters.annealing import steepest_descent
+    from adapters.circuits import QiskitCircuitReader
     from adapters.ibm import IBMRecompiler
     from adapters.ideal import ExactDistributions
     from adapters.qaoa import QaoaBuilder
@@ -132,7 +132,7 @@ def _desk(parts: Parts, reader: Any) -> Any:
         reproducer=Reproducer(
             artefacts,
             QaoaBuilder(),
-            reader,
+            QiskitCircuitReader(),
             IBMRecompiler(),
             AerSimulator(),
             steepest_descent,
@@ -222,12 +222,12 @@ def compile_steps(parts: Parts) -> Steps:
     """From the problem to a circuit, and to the circuit of a backend."""
     from activities.answering import Encode
     from activities.encoding import EncodeOnce
-    from adapters.circuits import QiskitCircuitReader
+    from adapters.circuits import RememberingReader
     from adapters.qaoa import QaoaBuilder
     from adapters.reduction import RoofDuality
 
     builder, reducer = QaoaBuilder(), RoofDuality()
-    encode = Encode(parts.artefacts, builder, QiskitCircuitReader(), reducer)
+    encode = Encode(parts.artefacts, builder, RememberingReader(), reducer)
     once = EncodeOnce(encode, parts.artefacts, parts.cache, builder.version, reducer.version)
     steps: Steps = [once.encode]
     if parts.provider is not None:

@@ -12,7 +12,15 @@ from qiskit import QuantumCircuit, qasm3, qpy, transpile
 from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
 
-from adapters.circuits import SHORT, SOURCE, QiskitCircuitReader, circuit_digest, from_qpy, to_qpy
+from adapters.circuits import (
+    SHORT,
+    SOURCE,
+    QiskitCircuitReader,
+    RememberingReader,
+    circuit_digest,
+    from_qpy,
+    to_qpy,
+)
 from qsaga.core.errors import InvalidRequest
 
 HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\n'
@@ -47,12 +55,14 @@ def test_the_same_text_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []
     loads = qasm3.loads
     monkeypatch.setattr(qasm3, "loads", lambda text: parsed.append(text) or loads(text))
-    reader = QiskitCircuitReader()
+    reader = RememberingReader()
     short = 'OPENQASM 3.0; include "stdgates.inc"; qubit[1] q; bit[1] c; y q[0]; c = measure q;'
     long = f"{short} // {SHORT * '-'}"
     for source in (short, long):
         assert reader.read("qasm3", source, "sample") == reader.read("qasm3", source, "sample")
     assert parsed == [short, long, long]
+    QiskitCircuitReader().read("qasm3", short, "sample")
+    assert parsed[3:] == [short], "who reproduces a job reads it anew"
     for _ in range(2):
         with pytest.raises(InvalidRequest, match="not readable"):
             reader.read("qasm3", "OPENQASM 3.0; nothing", "sample")

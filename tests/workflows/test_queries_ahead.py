@@ -12,12 +12,10 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from composition.one_task import AHEAD, OneTaskAtATime
 from tests.support.failed_tasks import failed_tasks
 
-RESTRICTIONS = SandboxRestrictions.default.with_passthrough_all_modules()
 SOON = timedelta(seconds=30)
 JOBS, ROUNDS = 8, 6
 """Which of query and task comes first is chance: half of the jobs."""
@@ -107,7 +105,7 @@ async def test_the_sdk_alone_leaves_histories_that_nobody_can_replay(
 ) -> None:
     """When this fails, the SDK is mended: ``OneTaskAtATime`` can go."""
     for _ in range(ROUNDS):
-        jobs = await _played(dev_env.client, SandboxedWorkflowRunner(RESTRICTIONS))
+        jobs = await _played(dev_env.client, UnsandboxedWorkflowRunner())
         if any("Nondeterminism" in said for said in [await _replayed(job) for job in jobs]):
             return
     pytest.fail("every history replays")
@@ -118,7 +116,7 @@ async def test_a_task_that_a_query_ran_ahead_of_is_taken_up_anew(
 ) -> None:
     client = dev_env.client
     for _ in range(ROUNDS):
-        jobs = await _played(client, OneTaskAtATime(RESTRICTIONS))
+        jobs = await _played(client, OneTaskAtATime())
         assert [await _replayed(job) for job in jobs] == [""] * JOBS
         said = [one.failure.message for job in jobs for one in await failed_tasks(client, job.id)]
         assert set(said) <= {AHEAD}
