@@ -65,7 +65,7 @@ record-histories: ## record the histories that tests/replay replays
 	@sh tools/python.sh -m tools.bootstrap --for test
 	@$(BIN)/python -m tools.record_histories
 
-bench-overhead: ## what qsaga adds to a job, beside others; an hour (ARGS="--waiting 0 1000": minutes)
+bench-overhead: ## what qsaga adds to a job, beside others; half an hour (ARGS="--waiting 0 1000": minutes)
 	@sh tools/python.sh -m tools.bootstrap --for test
 	@$(BIN)/python -m benchmarks.overhead $(ARGS)
 
