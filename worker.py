@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -50,6 +51,10 @@ async def serve(settings: Settings) -> None:
     loop.set_default_executor(ThreadPoolExecutor(threads(settings, parts), "qsaga"))
     client = await connect(settings)
     await prepare(client, settings, parts)
+    # What is loaded by now stays. A full collection would go through all of it each time, and hold
+    # up every task and heartbeat for a tenth of a second.
+    gc.collect()
+    gc.freeze()
     crew = workers(client, settings, parts)
     running = [asyncio.create_task(one.run()) for one in crew]
     beside: list[asyncio.Task[bool]] = [asyncio.create_task(_stopped(stop))]
