@@ -68,10 +68,7 @@ class Found:
             at: now, for the ledger.
         """
         tags = await self._records.open_accounts()
-        for job in survey.unbooked():
-            for tag in job.tags:
-                if owner := await self._records.owner(tag):
-                    tags[tag] = owner
+        tags |= await self._records.owners({tag for job in survey.unbooked() for tag in job.tags})
         done = Accounted()
         for tag, owner in sorted(tags.items()):
             # The run first: a job at work may start it in between.

@@ -155,25 +155,31 @@ class Surveyor:
             *await self._not_in_ledger(survey),
         ]
         found = [one for one in found if not await _any(working, one.about)]
-        if found:
-            # Whoever was at work when the books were read, and has ended since, has booked.
-            survey.booked = await self._booked()
-        return [one.difference for one in found if await self._stands(one, survey)]
+        if not found:
+            return []
+        # Whoever was at work when the books were read, and has ended since, has booked.
+        survey.booked = await self._booked()
+        in_ledger = {one.job_id for one in await self._not_in_ledger(survey)}
+        return [one.difference for one in found if _stands(one, survey, in_ledger)]
 
     async def _charges(self, survey: Survey) -> list[_Finding]:
         found = []
+        unbooked = {*survey.asked} - {*survey.booked}
+        known_tags = await self._records.owners(
+            {tag for name in unbooked for tag in survey.remote[name].tags}
+        )
         for name in sorted(survey.asked):
             job, known = survey.remote[name], survey.booked.get(name)
             charged = exact(job.quantum_seconds or 0.0)
             if known is None:
-                owners = [await self._records.owner(tag) for tag in job.tags]
+                owners = [known_tags[tag] for tag in job.tags if tag in known_tags]
                 if job.state.ended and charged:
                     text = f"{name}: {charged} quantum seconds charged, not booked"
-                elif not job.state.ended and not any(owners):
+                elif not job.state.ended and not owners:
                     text = f"{name}: {job.state.value}, and no job of this database bears its tags"
                 else:
                     continue
-                about = (*job.tags, *(owner for owner in owners if owner))
+                about = (*job.tags, *owners)
                 found.append(_Finding(_difference(name, None, charged, text, NOT_BOOKED), about))
             elif (
                 job.state.ended
@@ -212,39 +218,36 @@ class Surveyor:
         return True
 
     async def _not_in_ledger(self, survey: Survey) -> list[_Finding]:
-        runs: dict[str, set[str]] = {}
+        runs: dict[str, list[BookedRun]] = {}
         for run in survey.booked.values():
-            runs.setdefault(run.job_id, set()).add(run.run_id)
+            runs.setdefault(run.job_id, []).append(run)
+        spent = await self._ledger.quantum_seconds()
         found = []
-        for job_id, tags in runs.items():
-            difference = await self._ledger_difference(job_id, survey)
-            if difference is not None:
-                found.append(_Finding(difference, (job_id, *sorted(tags)), job_id))
+        for job_id, booked in runs.items():
+            charged = sum((exact(run.quantum_seconds) for run in booked), Decimal(0))
+            kept = spent.get(job_id, Decimal(0))
+            if abs(kept - charged) <= SAME:
+                continue
+            difference = Difference(
+                provider_job_id="",
+                run_id=None,
+                booked=kept,
+                provider=charged,
+                text=f"job {job_id}: {charged} quantum seconds charged, {kept} in the ledger",
+                advice=NOT_IN_LEDGER.replace("JOB", job_id),
+            )
+            tags = sorted({run.run_id for run in booked})
+            found.append(_Finding(difference, (job_id, *tags), job_id))
         return found
 
-    async def _ledger_difference(self, job_id: str, survey: Survey) -> Difference | None:
-        charged = (run.quantum_seconds for run in survey.booked.values() if run.job_id == job_id)
-        seconds = sum(map(exact, charged), Decimal(0))
-        kept = await self._ledger.reservations(job_id)
-        spent = sum((one.spent.quantum_seconds for one in kept), Decimal(0))
-        if abs(spent - seconds) <= SAME:
-            return None
-        return Difference(
-            provider_job_id="",
-            run_id=None,
-            booked=spent,
-            provider=seconds,
-            text=f"job {job_id}: {seconds} quantum seconds charged, {spent} in the ledger",
-            advice=NOT_IN_LEDGER.replace("JOB", job_id),
-        )
 
-    async def _stands(self, one: _Finding, survey: Survey) -> bool:
-        """Whether it is still so, now that nobody is at work on it."""
-        if one.job_id:
-            return await self._ledger_difference(one.job_id, survey) is not None
-        return one.difference.run_id is not None or (
-            one.difference.provider_job_id not in survey.booked
-        )
+def _stands(one: _Finding, survey: Survey, in_ledger: set[str]) -> bool:
+    """Whether it is still so, now that nobody is at work on it."""
+    if one.job_id:
+        return one.job_id in in_ledger
+    return one.difference.run_id is not None or (
+        one.difference.provider_job_id not in survey.booked
+    )
 
 
 async def _any(working: Working, about: Iterable[str]) -> bool:

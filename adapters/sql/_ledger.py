@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeVar
 
 import psycopg
@@ -189,6 +190,10 @@ class SqlLedger:
         query = select(reservations).where(reservations.c.job_id == job_id)
         query = query.order_by(reservations.c.key)
         return await self._read(lambda c: tuple(reservation(row) for row in c.execute(query)))
+
+    async def quantum_seconds(self) -> dict[str, Decimal]:
+        """What every job has spent, by job; one that has spent none is left out."""
+        return await self._read(_statement.quantum_seconds)
 
     async def held(self, tenant: str | None = None) -> tuple[Reservation, ...]:
         """All that are held now, oldest first."""

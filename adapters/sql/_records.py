@@ -181,13 +181,10 @@ class SqlJobRecords:
             oldest: datetime | None = await connection.scalar(oldest_open())
         return oldest
 
-    async def owner(self, run_id: str) -> str | None:
-        """The job of a run; None if there is no such run."""
-        async with reading(self._engine) as connection:
-            job_id: str | None = await connection.scalar(
-                select(runs.c.job_id).where(runs.c.run_id == run_id)
-            )
-        return job_id
+    async def owners(self, run_ids: Collection[str]) -> dict[str, str]:
+        """The job of each run, by run; what is no run is left out."""
+        found = await self._rows_among(runs.c.run_id, run_ids, runs.c.job_id)
+        return {row.run_id: row.job_id for row in found}
 
     async def booked(self, provider: str, run_id: str | None = None) -> tuple[BookedRun, ...]:
         """Every remote job of a provider that was ever booked; those of one run, if it is named."""
@@ -217,13 +214,19 @@ class SqlJobRecords:
         return await self._among(job_artefacts.c.sha256, hashes)
 
     async def _among(self, column: Column[Any], wanted: Collection[str]) -> frozenset[str]:
-        found: set[str] = set()
+        return frozenset(row[0] for row in await self._rows_among(column, wanted))
+
+    async def _rows_among(
+        self, column: Column[Any], wanted: Collection[str], *more: Column[Any]
+    ) -> list[Row[Any]]:
+        found: list[Row[Any]] = []
         left = sorted(set(wanted))
         async with reading(self._engine) as connection:
             while left:
                 part, left = left[:AT_ONCE], left[AT_ONCE:]
-                found.update(await connection.scalars(select(column).where(column.in_(part))))
-        return frozenset(found)
+                query = select(column, *more).where(column.in_(part)).distinct()
+                found.extend(await connection.execute(query))
+        return found
 
     async def forget(self, job_id: str, at: datetime) -> Forgotten:
         """Delete what a job said and answered; its charges, runs and times stay.

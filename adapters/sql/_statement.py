@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import Connection, func, select
 
@@ -30,6 +31,17 @@ def held(connection: Connection, tenant: str | None) -> tuple[Reservation, ...]:
         query = query.where(reservations.c.tenant == tenant)
     rows = connection.execute(query.order_by(reservations.c.at, reservations.c.key))
     return tuple(reservation(row) for row in rows)
+
+
+def quantum_seconds(connection: Connection) -> dict[str, Decimal]:
+    """What every job has spent, by job; one that has spent none is left out."""
+    spent = reservations.c[Unit.QUANTUM_SECONDS.value]
+    query = (
+        select(reservations.c.job_id, func.sum(spent).label("spent"))
+        .where(reservations.c.state == "settled", spent > 0)
+        .group_by(reservations.c.job_id)
+    )
+    return {row.job_id: decimal(row.spent) for row in connection.execute(query)}
 
 
 def statement(connection: Connection, tenant: str, at: datetime) -> Statement:

@@ -338,6 +338,9 @@ class Ledger(Protocol):
     async def reservations(self, job_id: str) -> tuple[Reservation, ...]:
         """All of a job, by key."""
 
+    async def quantum_seconds(self) -> dict[str, Decimal]:
+        """What every job has spent, by job; one that has spent none is left out."""
+
     async def held(self, tenant: str | None = None) -> tuple[Reservation, ...]:
         """All that are held now, oldest first."""
 

@@ -178,8 +178,8 @@ class JobRecords(Protocol):
     async def oldest_at_work(self) -> datetime | None:
         """When the oldest job was opened that has not been closed; None if there is none."""
 
-    async def owner(self, run_id: str) -> str | None:
-        """The job of a run; None if there is no such run."""
+    async def owners(self, run_ids: Collection[str]) -> dict[str, str]:
+        """The job of each run, by run; what is no run is left out."""
 
     async def booked(self, provider: str, run_id: str | None = None) -> tuple[BookedRun, ...]:
         """Every remote job of a provider that was ever booked; those of one run, if it is named."""
