@@ -19,6 +19,7 @@ from qsaga.core.approval import DECIDE, ApprovalDecision, Verdict
 from qsaga.core.attributes import STATE
 from qsaga.core.errors import KeyConflict, QsagaError
 from qsaga.core.jobs import JobRequest, deployment_tag, submission_tag
+from qsaga.core.operations import Reconcile
 from qsaga.core.records import JobRecord
 from qsaga.core.results import JobResult, Transition
 from qsaga.core.runs import GIVE_UP, LOOK, RUN_REPORTED, RunReport
@@ -83,6 +84,7 @@ class Batch:
                 await asyncio.gather(*self._said)
                 begun = [await self._runs_closed(request) for request in self._requests]
                 await self._sessions_closed()
+                await self._repaired([tag for tags in begun for tag in tags])
                 every = zip(self._world.jobs, results, begun, strict=True)
                 return [await self._all_of(*one) for one in every]
 
@@ -169,6 +171,18 @@ class Batch:
                 await self._ended(tag := self._tag(request.job_id, number))
                 begun.append(tag)
         return begun
+
+    async def _repaired(self, begun: list[str]) -> None:
+        """Have the reconciliation see to what a run left that its server has lost.
+
+        A time-skipping server turns down a workflow task that cancels an activity whose result has
+        just come (ACTIVITY_UNKNOWN), gives out no other one, and ends the workflow after ten years.
+        Temporal's own server takes such a task; no run of ours has a time-out.
+        """
+        handles = map(self._stack.temporal.get_workflow_handle, begun)
+        ends = [(await handle.describe()).status for handle in handles]
+        if WorkflowExecutionStatus.TIMED_OUT in ends:
+            await self._stack.client.operate(Reconcile(repair=True))
 
     async def _sessions_closed(self) -> None:
         tag = deployment_tag(self._stack.settings.deployment)
