@@ -69,7 +69,10 @@ class Batch:
         self._said: list[asyncio.Task[None]] = []
 
     async def play(self) -> list[Ended]:
-        """Start the jobs, let happen what is planned, see everything to its end."""
+        """Start the jobs, let happen what is planned, see everything to its end.
+
+        Left out of what is returned are jobs that the server has lost; they are closed as failed.
+        """
         await self._prepare()
         async with asyncio.timeout(STUCK):
             began = await self._clock.now()
@@ -80,13 +83,21 @@ class Batch:
             async with self._clock.skipping():
                 for request in self._requests:
                     await self._ended(request.job_id)
-                results = [await handle.result() for handle in self._handles]
+                lost = await self._lost([request.job_id for request in self._requests])
+                results = [
+                    None if request.job_id in lost else await handle.result()
+                    for request, handle in zip(self._requests, self._handles, strict=True)
+                ]
                 await asyncio.gather(*self._said)
                 begun = [await self._runs_closed(request) for request in self._requests]
                 await self._sessions_closed()
-                await self._repaired([tag for tags in begun for tag in tags])
+                await self._repaired(lost, [tag for tags in begun for tag in tags])
                 every = zip(self._world.jobs, results, begun, strict=True)
-                return [await self._all_of(*one) for one in every]
+                return [
+                    await self._all_of(plan, result, tags)
+                    for plan, result, tags in every
+                    if result is not None
+                ]
 
     def _happenings(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
         every: list[tuple[float, Callable[[], Awaitable[None]]]] = []
@@ -172,17 +183,28 @@ class Batch:
                 begun.append(tag)
         return begun
 
-    async def _repaired(self, begun: list[str]) -> None:
-        """Have the reconciliation see to what a run left that its server has lost.
+    async def _lost(self, workflow_ids: list[str]) -> list[str]:
+        """Those that the server has lost.
 
         A time-skipping server turns down a workflow task that cancels an activity whose result has
-        just come (ACTIVITY_UNKNOWN), gives out no other one, and ends the workflow after ten years.
-        Temporal's own server takes such a task; no run of ours has a time-out.
+        just come, or a timer that has just fired, gives out no other one, and ends the workflow
+        after ten years (docs/decisions/0005). No workflow of ours has a time-out.
         """
-        handles = map(self._stack.temporal.get_workflow_handle, begun)
-        ends = [(await handle.describe()).status for handle in handles]
-        if WorkflowExecutionStatus.TIMED_OUT in ends:
-            await self._stack.client.operate(Reconcile(repair=True))
+        lost = []
+        for name in workflow_ids:
+            described = await self._stack.temporal.get_workflow_handle(name).describe()
+            if described.status is WorkflowExecutionStatus.TIMED_OUT:
+                lost.append(name)
+        return lost
+
+    async def _repaired(self, lost: list[str], begun: list[str]) -> None:
+        """Have the reconciliation see to what jobs and runs left that the server has lost."""
+        if not lost and not await self._lost(begun):
+            return
+        await self._stack.client.operate(Reconcile(repair=True))
+        for job_id in lost:
+            record = await self._stack.parts.records.get(job_id)
+            assert record is None or record.closed is not None, job_id
 
     async def _sessions_closed(self) -> None:
         tag = deployment_tag(self._stack.settings.deployment)
